@@ -1,0 +1,34 @@
+"""What the pipeline asks of a source."""
+
+from typing import Protocol
+
+from offsets.position import Offset, Position
+from schema.event import Batch
+
+
+class Source(Protocol):
+    """One database's log as batches of events. Every method runs on the reader thread.
+
+    All methods raise SourceError; after one, the only call left is `close`.
+    """
+
+    def open(self, after: Offset | None) -> None:
+        """Start behind `after`; None: as a new connector does. Refuses a log that no longer holds what follows."""
+
+    def read(self, timeout_s: float) -> Batch | None:
+        """The next batch, or None where nothing came within `timeout_s`."""
+
+    def ack(self, position: Position | None) -> None:
+        """The database may forget up to `position`. None says only that we are alive.
+
+        Called at least every second, also while nobody reads, so that the server's time-out never strikes.
+        """
+
+    def caught_up(self) -> bool:
+        """All that was committed when `open` returned has been returned by `read`, the snapshot included."""
+
+    def finished(self) -> bool:
+        """Nothing will ever follow: a source that was asked for a snapshot only has read it whole."""
+
+    def close(self) -> None:
+        """Release the connection. Never raises; harmless when called twice."""

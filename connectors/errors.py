@@ -1,0 +1,34 @@
+"""What can go wrong with a source.
+
+    SourceError
+     ├── SourceUnreachable   no connection, or it broke (retryable)
+     ├── SourceRefused       password, privilege, server setting
+     ├── SourceMisconfigured a database, table or pattern that does not exist
+     └── LogGap              the log no longer holds what follows our offset
+"""
+
+
+class SourceError(Exception):
+    """`hint` tells an operator in one sentence what to do; `retryable`: reopening from the offset may help."""
+
+    retryable = False
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class SourceUnreachable(SourceError):
+    retryable = True
+
+
+class SourceRefused(SourceError):
+    pass
+
+
+class SourceMisconfigured(SourceError):
+    pass
+
+
+class LogGap(SourceError):
+    pass

@@ -1,0 +1,34 @@
+"""What leaves the reader: encoded events, in batches."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from offsets.position import Position
+
+
+class Event(NamedTuple):
+    """One change, encoded.
+
+    `key` and `value` are wire bytes: 0x00, the schema id as 4 bytes big-endian, the Avro body. A None `value` is
+    the tombstone after a delete; a None `key` belongs to a table without one. `id` is (commit position, nth event
+    of that transaction): equal ids are the same event delivered again.
+    """
+
+    topic: str
+    table: str
+    key: bytes | None
+    value: bytes | None
+    id: tuple[int, int]
+
+
+class Batch(NamedTuple):
+    """Events in commit order.
+
+    `position` is that of the last whole transaction in the batch, None while inside one. `snapshot` is progress
+    to store together with `position` (never without one). `size_bytes` is what the queue counts.
+    """
+
+    events: list[Event]
+    position: Position | None
+    size_bytes: int
+    snapshot: Mapping[str, str]

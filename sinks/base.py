@@ -1,0 +1,35 @@
+"""What the pipeline asks of a sink."""
+
+from typing import Any, Protocol
+
+from schema.event import Batch
+
+
+class Schemas(Protocol):
+    """Schemas by the id that events carry."""
+
+    def schema(self, schema_id: int) -> Any:
+        """The Avro schema as parsed JSON. Thread-safe. Raises KeyError for an id never given out."""
+
+
+class Sink(Protocol):
+    """Delivers events. Every method runs on the delivery thread and raises SinkError.
+
+    A sink is used once: open, write and flush any number of times, close. After an error only `close` is called,
+    and a new sink is opened on the same target.
+    """
+
+    def open(self) -> None:
+        """Reach the target and repair what a crash left half done."""
+
+    def write(self, batch: Batch) -> None:
+        """Accept the events in order. They may still be in flight on return."""
+
+    def flush(self) -> None:
+        """Return only when every accepted event is durable at the target."""
+
+    def caught_up(self) -> None:
+        """Everything so far is flushed and nothing waits: a moment to publish what readers wait for."""
+
+    def close(self) -> None:
+        """Release the target. Never raises; publishes nothing that was not flushed."""
