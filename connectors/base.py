@@ -1,9 +1,17 @@
 """What the pipeline asks of a source."""
 
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from offsets.position import Offset, Position
 from schema.event import Batch
+
+
+class Finding(NamedTuple):
+    """One line of a preflight. `mend` is the exact SQL or setting that turns a warn or fail into ok."""
+
+    level: Literal["ok", "warn", "fail"]
+    text: str
+    mend: str = ""
 
 
 class Source(Protocol):

@@ -1,0 +1,223 @@
+"""Connector files: JSON in, frozen models out, every mistake of a file at once."""
+
+import functools
+import json
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+import connectors
+import sinks
+from service import secrets
+from service.problems import ConfigError, Problem, explain, nearest
+
+Policy = Literal["fail", "dlq"]
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Events(Part):
+    topic_prefix: str | None = Field(
+        default=None,
+        pattern=_NAME,
+        description="First part of every topic, letters, digits, dot, dash and underscore. Default: the name.",
+    )
+    format: Literal["avro"] = Field(default="avro", description="How events are encoded.")
+
+
+class Registry(Part):
+    type: Literal["local"] = Field(default="local", description="Where versions are kept: the state folder.")
+
+
+class Errors(Part):
+    unrepresentable: Policy = Field(
+        default="fail",
+        description="A value that the event's type cannot hold: stop with exit 3, or store a dead letter and go on.",
+    )
+    rejected: Policy = Field(
+        default="fail",
+        description="An event that the sink refuses for good: stop with exit 3, or store a dead letter and go on.",
+    )
+    retry_for_s: float = Field(
+        default=900,
+        ge=0,
+        description="How long a retryable error may last without progress, in seconds, before exit 4.",
+    )
+
+
+class Delivery(Part):
+    flush_interval_ms: int = Field(
+        default=200, ge=1, description="Longest time between an event's arrival and its flush, in milliseconds."
+    )
+    queue_bytes: int = Field(default=16 << 20, ge=1 << 16, description="Events that may wait for the sink, in bytes.")
+
+
+class Connector(Part):
+    """One connector file. `source` and `sink` are the models of the classes that their `type` names."""
+
+    editor_schema: str | None = Field(default=None, alias="$schema", description="For editors; not read.")
+    name: str = Field(
+        pattern=_NAME,
+        max_length=54,
+        description="Unique; letters, digits, dot, dash and underscore; names the slot, the topics and the offset.",
+    )
+    source: BaseModel = Field(description="Where changes come from, an object with its type.")
+    sink: BaseModel = Field(description="Where events go, an object with its type.")
+    events: Events = Field(default=Events(), description="What events look like.")
+    registry: Registry = Field(default=Registry(), description="Where the versions of events are kept.")
+    errors: Errors = Field(default=Errors(), description="What an error leads to.")
+    delivery: Delivery = Field(default=Delivery(), description="How eagerly events are made durable.")
+
+    @property
+    def topic_prefix(self) -> str:
+        return self.events.topic_prefix or self.name
+
+    @property
+    def source_type(self) -> str:
+        return str(self.source.type)  # type: ignore[attr-defined]  # every Config carries its literal type
+
+    @property
+    def sink_type(self) -> str:
+        return str(self.sink.type)  # type: ignore[attr-defined]
+
+
+class _Unknown(BaseModel):
+    """Stands in for the model of a type that nothing provides, so that the rest of the file is still checked."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Found(NamedTuple):
+    """What `find` made of paths: each good file with its connector, and an error for each of the others."""
+
+    connectors: dict[Path, Connector]
+    errors: list[ConfigError]
+
+
+def load(file: Path) -> Connector:
+    """The connector of one file, its secrets unresolved but known to be there. Raises ConfigError."""
+    raw = _parse(file)
+    problems: list[Problem] = []
+    model = create_model(
+        "Connector",
+        __base__=Connector,
+        source=(_model("source", raw, connectors.names(), connectors.load, problems), Connector.model_fields["source"]),
+        sink=(_model("sink", raw, sinks.names(), sinks.load, problems), Connector.model_fields["sink"]),
+    )
+    name = raw.get("name")
+    try:
+        connector = model.model_validate_json(
+            json.dumps(raw), strict=True, context={"connector": name if isinstance(name, str) else ""}
+        )
+    except ValidationError as error:
+        raise ConfigError(file, [*problems, *explain(error, model)]) from None
+    problems.extend(secrets.problems(connector))
+    if problems:
+        raise ConfigError(file, problems)
+    return connector
+
+
+def find(paths: Sequence[Path]) -> Found:
+    """Every connector of files and folders. A broken file, or a name that two files claim, leaves the others alone."""
+    good: dict[Path, Connector] = {}
+    errors: list[ConfigError] = []
+    for path in paths:
+        try:
+            for file in _files(path):
+                if any(file.samefile(known) for known in good):
+                    continue
+                try:
+                    good[file] = load(file)
+                except ConfigError as error:
+                    errors.append(error)
+        except ConfigError as error:
+            errors.append(error)
+    claims: dict[str, list[Path]] = {}
+    for file, connector in good.items():
+        claims.setdefault(connector.name, []).append(file)
+    for name, files in claims.items():
+        if len(files) > 1:
+            text = f'"{name}" is also the name in {", ".join(map(str, files[1:]))}; accepted: a name of its own'
+            errors.append(ConfigError(files[0], [Problem(("name",), text)], "give each connector its own name"))
+            for file in files:
+                del good[file]
+    return Found(good, errors)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a connector file, for editors."""
+    model = create_model(
+        "Connector",
+        __base__=Connector,
+        source=(_any_of(map(connectors.load, connectors.names())), Connector.model_fields["source"]),
+        sink=(_any_of(map(sinks.load, sinks.names())), Connector.model_fields["sink"]),
+    )
+    schema = model.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "tailrace connector"}
+
+
+def _any_of(classes: Iterable[Any]) -> Any:
+    models = [cls.Config for cls in classes]
+    union = functools.reduce(operator.or_, models)
+    return Annotated[union, Field(discriminator="type")] if len(models) > 1 else union
+
+
+def _model(
+    part: str, raw: dict[str, Any], names: list[str], load: Callable[[str], Any], problems: list[Problem]
+) -> type[BaseModel]:
+    body = raw.get(part)
+    if not isinstance(body, dict):
+        return _Unknown  # what is wrong is said by validation
+    kind = body.get("type")
+    if kind is None:
+        problems.append(Problem((part, "type"), f"is missing; accepted: {', '.join(names)}"))
+    elif kind not in names:
+        problems.append(Problem((part, "type"), f"{json.dumps(kind)} is not known; {nearest(kind, names)}"))
+    else:
+        try:
+            config: type[BaseModel] = load(kind).Config
+            return config
+        except ImportError as error:
+            problems.append(Problem((part, "type"), f'"{kind}" cannot be loaded: {error}'))
+    return _Unknown
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(f for f in path.glob("*.json") if not f.name.startswith(".") and not f.name.endswith(".schema.json"))
+    if not files:
+        raise ConfigError(path, [Problem((), "the folder holds no connector; accepted: files named *.json")])
+    return files
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    def fail(text: str) -> NoReturn:
+        raise ConfigError(file, [Problem((), text)]) from None
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        body = dict(pairs)
+        if len(body) < len(pairs):
+            twice = sorted({key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1})
+            fail(f"{', '.join(twice)} stands twice in one object; accepted: each key once")
+        return body
+
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=unique, parse_constant=lambda word: fail(f"{word} is not JSON"))
+    except OSError as error:
+        fail(f"cannot be read: {error.strerror}; accepted: a connector file or a folder of them")
+    except UnicodeDecodeError:
+        fail("is not UTF-8 text; accepted: JSON in UTF-8")
+    except json.JSONDecodeError as error:
+        fail(f"line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}; accepted: a JSON object")
+    except RecursionError:
+        fail("is nested too deeply; accepted: a connector's JSON object")
+    if not isinstance(raw, dict):
+        fail("holds no connector; accepted: a JSON object with name, source and sink")
+    return raw
