@@ -1,0 +1,61 @@
+"""Fixtures that every test may ask for; what they give is described in tests/servers.py."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.servers import VERSIONS, Database, OwnPostgres, Tailrace, find_server, serve, start_programs
+
+
+def pytest_report_header() -> list[str]:
+    rungs = ((version, find_server(version)) for version in VERSIONS)
+    return [f"postgres {version}: {rung.kind} ({_without_password(rung.place)})" for version, rung in rungs]
+
+
+def _without_password(place: str) -> str:
+    return place if "password" not in place and "@" not in place else "address from the environment"
+
+
+@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"postgres{version}")
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
+    """(version, the superuser's DSN) of a server that the whole session shares."""
+    for dsn in serve(request.param):
+        yield request.param, dsn
+
+
+@pytest.fixture
+def postgres(postgres_server: tuple[int, str], tmp_path: Path) -> Iterator[Database]:
+    """A fresh database, once on every version."""
+    version, dsn = postgres_server
+    database = Database(dsn, version, tmp_path)
+    yield database
+    database.drop()
+
+
+OwnPostgresFactory = Callable[..., OwnPostgres]
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[OwnPostgresFactory]:
+    """Starts servers for a test that stops them or needs other settings:
+    `own_postgres(version=18, settings={"wal_level": "replica"}, password="secret")`."""
+    started: list[OwnPostgres] = []
+
+    def start(version: int = 18, settings: Mapping[str, str] | None = None, password: str | None = None) -> OwnPostgres:
+        own = OwnPostgres(start_programs(version, settings, password), version, tmp_path)
+        started.append(own)
+        return own
+
+    yield start
+    for own in started:
+        own.admin.close()
+        own.server.remove()
+
+
+@pytest.fixture
+def tailrace(tmp_path: Path) -> Iterator[Tailrace]:
+    """The command as a user runs it, with a state folder of its own."""
+    command = Tailrace(tmp_path)
+    yield command
+    command.close()
