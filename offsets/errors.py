@@ -4,6 +4,7 @@
      ├── OffsetMovedBackwards   a save would forget delivered events
      ├── OffsetUnreadable       the stored value cannot be read or is from a newer version
      ├── OffsetStoreFailed      the write did not happen; nothing changed
+     │    └── OffsetStoreGone   nor will it: the store was removed while we ran (not retryable)
      └── ConnectorRunning       another process holds this connector
 """
 
@@ -28,6 +29,10 @@ class OffsetUnreadable(OffsetError):
 
 class OffsetStoreFailed(OffsetError):
     retryable = True
+
+
+class OffsetStoreGone(OffsetStoreFailed):
+    retryable = False
 
 
 class ConnectorRunning(OffsetError):

@@ -3,7 +3,8 @@
     SchemaError
      ├── Unencodable     a value that the event's type cannot hold
      ├── NullInRequired  NULL in a column the version calls NOT NULL; the table's version must be made anew
-     └── Incompatible    names or shapes that no event schema can express
+     ├── Incompatible    names or shapes that no event schema can express
+     └── RegistryFailed  a schema could not be stored or read (retryable)
 """
 
 
@@ -40,3 +41,7 @@ class NullInRequired(SchemaError):
 
 class Incompatible(SchemaError):
     pass
+
+
+class RegistryFailed(SchemaError):
+    retryable = True
