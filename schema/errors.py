@@ -4,7 +4,8 @@
      ├── Unencodable     a value that the event's type cannot hold
      ├── NullInRequired  NULL in a column the version calls NOT NULL; the table's version must be made anew
      ├── Incompatible    names or shapes that no event schema can express
-     └── RegistryFailed  a schema could not be stored or read (retryable)
+     ├── RegistryFailed  a schema could not be stored or read (retryable)
+     └── Undecodable     an event's bytes that their schema cannot read
 """
 
 
@@ -45,3 +46,8 @@ class Incompatible(SchemaError):
 
 class RegistryFailed(SchemaError):
     retryable = True
+
+
+class Undecodable(SchemaError):
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "check that the state folder is the one that these events were made with")

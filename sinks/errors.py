@@ -3,6 +3,7 @@
     SinkError
      ├── SinkUnavailable    the target cannot take events now (retryable): full disk, folder gone, network
      ├── SinkMisconfigured  it never will, as configured
+     ├── ReaderGone         who read the events has left; the connector ends, quietly, and forgets nothing
      └── Rejected           the target refuses one event for good
 """
 
@@ -24,6 +25,10 @@ class SinkUnavailable(SinkError):
 
 
 class SinkMisconfigured(SinkError):
+    pass
+
+
+class ReaderGone(SinkError):
     pass
 
 
