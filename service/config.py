@@ -116,10 +116,10 @@ def load(file: Path) -> Connector:
             json.dumps(raw), strict=True, context={"connector": name if isinstance(name, str) else ""}
         )
     except ValidationError as error:
-        raise ConfigError(file, [*problems, *explain(error, model)]) from None
+        raise ConfigError.of(file, *problems, *explain(error, model)) from None
     problems.extend(secrets.problems(connector))
     if problems:
-        raise ConfigError(file, problems)
+        raise ConfigError.of(file, *problems)
     return connector
 
 
@@ -144,10 +144,15 @@ def find(paths: Sequence[Path]) -> Found:
     for name, files in claims.items():
         if len(files) > 1:
             text = f'"{name}" is also the name in {", ".join(map(str, files[1:]))}; accepted: a name of its own'
-            errors.append(ConfigError(files[0], [Problem(("name",), text)], "give each connector its own name"))
+            errors.append(ConfigError.of(files[0], Problem(("name",), text), hint="give each connector its own name"))
             for file in files:
                 del good[file]
     return Found(good, errors)
+
+
+def together(errors: Sequence[ConfigError]) -> ConfigError:
+    """One error that says what all of them say."""
+    return errors[0] if len(errors) == 1 else ConfigError(line for error in errors for line in error.lines)
 
 
 def json_schema() -> dict[str, Any]:
@@ -193,13 +198,13 @@ def _files(path: Path) -> list[Path]:
         return [path]
     files = sorted(f for f in path.glob("*.json") if not f.name.startswith(".") and not f.name.endswith(".schema.json"))
     if not files:
-        raise ConfigError(path, [Problem((), "the folder holds no connector; accepted: files named *.json")])
+        raise ConfigError.of(path, Problem((), "the folder holds no connector; accepted: files named *.json"))
     return files
 
 
 def _parse(file: Path) -> dict[str, Any]:
     def fail(text: str) -> NoReturn:
-        raise ConfigError(file, [Problem((), text)]) from None
+        raise ConfigError.of(file, Problem((), text)) from None
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         body = dict(pairs)
@@ -209,7 +214,8 @@ def _parse(file: Path) -> dict[str, Any]:
         return body
 
     try:
-        raw = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=unique, parse_constant=lambda word: fail(f"{word} is not JSON"))
+        text = file.read_text(encoding="utf-8-sig")
+        raw = json.loads(text, object_pairs_hook=unique, parse_constant=lambda word: fail(f"{word} is not JSON"))
     except OSError as error:
         fail(f"cannot be read: {error.strerror}; accepted: a connector file or a folder of them")
     except UnicodeDecodeError:

@@ -37,15 +37,18 @@ class Problem(NamedTuple):
 
 
 class ConfigError(Exception):
-    """Every problem of one file, or of several that do not go together."""
+    """Every problem of a file, or of several: one line each, which begins with the file."""
 
     retryable = False
 
-    def __init__(self, file: Path | str, problems: Iterable[Problem], hint: str = "") -> None:
-        self.file = file
-        self.problems = tuple(problems)
-        self.hint = hint or "correct the file; docs/configuration.md and `tailrace config schema` list every key"
-        super().__init__("\n".join(f"{file}: {problem}" for problem in self.problems))
+    def __init__(self, lines: Iterable[str], hint: str = "") -> None:
+        self.lines = tuple(lines)
+        self.hint = hint or "correct this; docs/configuration.md and `tailrace config schema` list every key"
+        super().__init__("\n".join(self.lines))
+
+    @classmethod
+    def of(cls, file: Path, *problems: Problem, hint: str = "") -> "ConfigError":
+        return cls([f"{file}: {problem}" for problem in problems], hint)
 
 
 def dotted(loc: Loc) -> str:

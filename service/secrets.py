@@ -35,6 +35,16 @@ def resolve(model: Model) -> Model:
     return model.model_copy(update=updates)
 
 
+def values(model: BaseModel) -> Iterator[str]:
+    """Every secret's value, for a log to hide. Raises SecretMissing."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from values(value)
+        elif isinstance(value, SecretStr):
+            yield _read(value.get_secret_value())
+
+
 def problems(model: BaseModel, loc: Loc = ()) -> Iterator[Problem]:
     """Secrets in clear text, references that lead nowhere, references where no secret belongs."""
     for name, field in type(model).model_fields.items():
@@ -47,7 +57,7 @@ def problems(model: BaseModel, loc: Loc = ()) -> Iterator[Problem]:
             except SecretMissing as missing:
                 yield Problem(here, str(missing))
         elif isinstance(value, str) and _REFERENCE.search(value):
-            yield Problem(here, f"{value} would be taken as it stands, only secrets are references; accepted: the value")
+            yield Problem(here, f"{value} is not read here, only secrets are references; accepted: the value itself")
 
 
 def _read(reference: str) -> str:

@@ -2,13 +2,13 @@
 
 import re
 import ssl
-from collections.abc import Iterable
-from fnmatch import translate
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+
+from connectors.patterns import selected
 
 NAME_BYTES = 63
 """The longest identifier that Postgres keeps whole."""
@@ -82,9 +82,9 @@ class PostgresConfig(BaseModel):
     def sslmode(self) -> TlsMode:
         return self.tls.mode or ("prefer" if is_local(self.host) else "verify-full")
 
-    def conninfo(self) -> dict[str, str | int]:
-        """libpq's keywords, password included; for a connection only, never for a log."""
-        parameters: dict[str, str | int] = {
+    def conninfo(self) -> dict[str, Any]:
+        """psycopg's keywords, password included; for a connection only, never for a log."""
+        parameters: dict[str, Any] = {
             "host": self.host,
             "port": self.port,
             "dbname": self.database,
@@ -102,15 +102,8 @@ class PostgresConfig(BaseModel):
         return parameters
 
     def selects(self, table: str) -> bool:
-        """Whether `tables` takes "schema.table" in: by any pattern, and left out by none."""
-        patterns = self.tables or ()
-        wanted = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
-        left_out = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-        return _matches(table, wanted) and not _matches(table, left_out)
-
-    def named_tables(self) -> list[str]:
-        """The entries of `tables` that name one table and so must exist."""
-        return [pattern for pattern in self.tables or () if not re.search(r"^!|[*?\[]", pattern)]
+        """Whether `tables` takes "schema.table" in."""
+        return selected(self.tables, table)
 
 
 def default_name(connector: str) -> str:
@@ -127,7 +120,3 @@ def is_local(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _matches(table: str, patterns: Iterable[str]) -> bool:
-    return any(re.match(translate(pattern), table) for pattern in patterns)

@@ -1,0 +1,34 @@
+"""`tailrace check`: what would go wrong, found before anything is changed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import connectors
+from connectors.base import Finding
+from service import config, exits, secrets
+
+
+def check(paths: Sequence[Path], write: Callable[[str], None]) -> int:
+    """One line per finding: level, connector, text, and what mends it. The exit code."""
+    found = config.find(paths)
+    levels = set()
+    for connector in found.connectors.values():
+        for finding in _findings(connector):
+            levels.add(finding.level)
+            mend = f"; {finding.mend}" if finding.mend else ""
+            write(f"{finding.level:<4}  {connector.name}: {finding.text}{mend}")
+    for error in found.errors:
+        for line in error.lines:
+            write(f"fail  {line}")
+    if found.errors:
+        return exits.MISCONFIGURED
+    return exits.FINDINGS if "fail" in levels else exits.DONE
+
+
+def _findings(connector: config.Connector) -> Iterator[Finding]:
+    """The source's own findings; an error that keeps it from looking is one more."""
+    try:
+        yield from connectors.load(connector.source_type).check(secrets.resolve(connector.source))
+    except Exception as error:  # noqa: BLE001 (whatever it is, the other connectors are still to be checked)
+        said = exits.say(error)
+        yield Finding("fail", said.cause, said.hint)

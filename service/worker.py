@@ -1,0 +1,167 @@
+"""The process of one connector: ``python -m service.worker FILE --state DIR``.
+
+Whatever fails is closed and opened again from the stored offset, with growing waits, until progress or the end of
+`errors.retry_for_s`.
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from threading import Event, Thread
+from types import FrameType
+from typing import Any
+
+import structlog
+
+import connectors
+import sinks
+from offsets.errors import ConnectorRunning
+from service import __version__, config, exits, logs, secrets
+from service.backoff import Backoff
+from service.pipeline import Delivery, Pipeline
+from service.state import Hold, State
+from sinks.errors import ReaderGone
+
+log = structlog.get_logger("tailrace")
+
+HEALTHY_AFTER_S = 60.0
+"""An attempt that lasted so long was not part of the trouble before it, even where nothing happened in it."""
+
+HOLD_GRACE_S = 5.0
+"""How long a process whose supervisor was killed may take to drain before we call it a second runner."""
+
+
+def run_connector(
+    file: Path, state_dir: Path, stop: Event, *, until_caught_up: bool = False, debug: bool = False
+) -> int:
+    """Run one connector until `stop` is set or it ends by itself; its exit code. Errors go to the log."""
+    name = file.stem
+    try:
+        connector = config.load(file)
+        name = connector.name
+        logs.configure(name, secrets.values(connector), debug=debug)
+        state = State.open(state_dir)
+        with _hold(state, name, stop):
+            state.remember_config(name, file)
+            return _Attempts(connector, state, stop, until_caught_up).run()
+    except Exception as error:
+        said = exits.say(error)
+        log.error(f"connector {name}: {said.cause}", hint=said.hint, exc_info=error if debug else None)
+        return said.code
+
+
+class _Attempts:
+    """Opens the connector again and again, until it ends well or for good."""
+
+    def __init__(self, connector: config.Connector, state: State, stop: Event, until_caught_up: bool) -> None:
+        self._connector = connector
+        self._state = state
+        self._stop = stop
+        self._until_caught_up = until_caught_up
+        self._checkpoints: Callable[[], int] = lambda: 0
+
+    def run(self) -> int:
+        """The exit code. Raises what is not retryable."""
+        backoff = Backoff(random.random)
+        failing_since: float | None = None
+        while True:
+            started = time.monotonic()
+            try:
+                self._once()
+                return exits.DONE
+            except ReaderGone:
+                return exits.DONE
+            except Exception as error:
+                if not getattr(error, "retryable", False):
+                    raise
+                now = time.monotonic()
+                if self._checkpoints() or now - started > HEALTHY_AFTER_S:
+                    backoff.reset()
+                    failing_since = None
+                failing_since = failing_since or started
+                delay_s = backoff.next_s()
+                if self._stop.is_set() or now + delay_s - failing_since > self._connector.errors.retry_for_s:
+                    raise
+                log.warning(str(error), hint=getattr(error, "hint", ""), retry_in_s=round(delay_s, 1))
+            if self._stop.wait(delay_s):
+                return exits.DONE
+
+    def _once(self) -> None:
+        connector = self._connector
+        self._checkpoints = lambda: 0
+        with closing(self._state.offsets()) as offsets, closing(self._state.registry()) as registry:
+            # Secrets are read at each attempt, so that a password that was changed is found.
+            source = connectors.load(connector.source_type)(
+                secrets.resolve(connector.source),
+                connector=connector.name,
+                topic_prefix=connector.topic_prefix,
+                registry=registry,
+                version=__version__,
+            )
+            sink = sinks.load(connector.sink_type)(secrets.resolve(connector.sink), registry)
+            pipeline = Pipeline(connector.name, source, sink, offsets, _delivery(connector))
+            self._checkpoints = lambda: pipeline.checkpoints
+            pipeline.run(self._stop, self._until_caught_up)
+
+
+def _delivery(connector: config.Connector) -> Delivery:
+    return Delivery(connector.delivery.flush_interval_ms / 1000, connector.delivery.queue_bytes)
+
+
+def _hold(state: State, name: str, stop: Event) -> Hold:
+    """The right to run this connector. Raises ConnectorRunning."""
+    deadline = time.monotonic() + HOLD_GRACE_S
+    while True:
+        try:
+            return state.hold(name)
+        except ConnectorRunning:
+            if time.monotonic() > deadline or stop.is_set():
+                raise
+
+
+def _stop_on_signals(stop: Event) -> None:
+    """The first signal drains; a second one ends the process at once."""
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(exits.KILLED + signum)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+
+
+def _stop_with_supervisor(stop: Event) -> None:
+    """Standard input is a pipe from the supervisor; it ends when the supervisor does, however that happens."""
+
+    def watch() -> None:
+        os.read(sys.stdin.fileno(), 1)
+        stop.set()
+
+    Thread(target=watch, name="supervisor-watch", daemon=True).start()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    stop = Event()
+    _stop_on_signals(stop)
+    parser = argparse.ArgumentParser(prog="python -m service.worker")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--until-caught-up", action="store_true")
+    parser.add_argument("--supervised", action="store_true", help="end when standard input ends")
+    parser.add_argument("--debug", action="store_true")
+    given: Any = parser.parse_args(arguments)
+    if given.supervised:
+        _stop_with_supervisor(stop)
+    logs.configure(debug=given.debug)
+    return run_connector(given.file, given.state, stop, until_caught_up=given.until_caught_up, debug=given.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
