@@ -4,6 +4,7 @@ A server is found by a ladder: an address from the environment (`TAILRACE_TEST_P
 superuser), server programs on this machine, a container. Where none is found the test is skipped, which CI refuses.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -225,9 +226,10 @@ class Running:
         return [self.process.pid, *_descendants(self.process.pid)]
 
     def kill(self) -> None:
-        """kill -9 of the command and every process below it."""
-        for pid in self.pids():
-            os.kill(pid, signal.SIGKILL)
+        """kill -9 of every process below the command, which would drain when it is gone, then of the command."""
+        for pid in reversed(self.pids()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
     def terminate(self) -> None:

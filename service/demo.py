@@ -1,0 +1,260 @@
+"""`tailrace demo`: a real Postgres, a live workload, a connector into files, and the proof that nothing is missing."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier
+from rich.console import Console
+from rich.table import Table
+
+from service import exits
+from service.demo_events import Follower, Row, differences, fold, read_published
+from service.demo_screen import Screen
+from service.demo_workload import KEYS, SCHEMA
+from service.local_postgres import LocalPostgres, PostgresFailed, wheel_bin_dir
+
+NAME = "demo"
+SEED = 20
+PATIENCE_S = 60.0
+
+
+class DemoFailed(Exception):
+    """The demo could not go on. `hint` tells in one sentence what to do."""
+
+    def __init__(self, message: str, hint: str, code: int = exits.FINDINGS) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.code = code
+
+
+class Output(NamedTuple):
+    """What the demo leaves behind, all below one folder."""
+
+    directory: Path
+
+    @property
+    def events(self) -> Path:
+        return self.directory / "events"
+
+    @property
+    def state(self) -> Path:
+        return self.directory / "state"
+
+    @property
+    def connector(self) -> Path:
+        return self.directory / f"{NAME}.json"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "tailrace.log"
+
+
+def demo(seconds: int, directory: Path | None) -> int:
+    """Run the demo into `directory` (default ./demo-output); exit code 0 only where events and tables are equal."""
+    console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is stopped then, too
+    try:
+        output = _prepare((directory or Path("demo-output")).absolute())
+        with _postgres() as server:
+            return _show(console, server, output, seconds)
+    except (DemoFailed, PostgresFailed) as failed:
+        print(f"demo: {failed}\n{failed.hint}", file=sys.stderr)
+        return failed.code if isinstance(failed, DemoFailed) else exits.FINDINGS
+    except KeyboardInterrupt:
+        print("demo: stopped before it could compare", file=sys.stderr)
+        return exits.FINDINGS
+
+
+def _prepare(directory: Path) -> Output:
+    """An empty output folder; only what an earlier demo left there is replaced."""
+    output = Output(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()) and not output.connector.exists():
+            raise DemoFailed(f"{directory} holds something else", "give an empty folder", exits.MISCONFIGURED)
+        for old in (output.events, output.state):
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise DemoFailed(
+            f"{directory} cannot be written: {error.strerror}", "give another folder", exits.MISCONFIGURED
+        ) from None
+    return output
+
+
+@contextmanager
+def _postgres() -> Iterator[LocalPostgres]:
+    bin_dir = wheel_bin_dir()
+    if bin_dir is None:
+        raise DemoFailed(
+            "the demo's Postgres is not installed", "run: pip install 'tailrace[demo]'", exits.MISCONFIGURED
+        )
+    server = LocalPostgres(bin_dir, Path(tempfile.mkdtemp(prefix="tailrace-demo-")))
+    try:
+        server.initdb()
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def _show(console: Console, server: LocalPostgres, output: Output, seconds: int) -> int:
+    with psycopg.connect(server.dsn(), autocommit=True, row_factory=dict_row) as admin:
+        version = admin.info.parameter_status("server_version")
+        admin.execute(SCHEMA)
+        admin.execute("set timezone = 'UTC'")
+        console.print(f"Postgres {version} runs on port {server.port}, with {len(KEYS)} tables and rows in them.")
+        _write_connector(server, output)
+        follower = Follower(output.events)
+        with _workload(server) as workload:
+            console.print(f"A workload changes them, and `tailrace run {output.connector}` follows.")
+            _follow(console, follower, output, seconds)
+            transactions = _end(workload)
+        console.print("Both were stopped. tailrace starts again behind its stored offset and catches up.")
+        _catch_up(output)
+        return _compare(console, admin, output, transactions)
+
+
+def _write_connector(server: LocalPostgres, output: Output) -> None:
+    connector = {
+        "name": NAME,
+        "source": {
+            "type": "postgres",
+            "host": "127.0.0.1",
+            "port": server.port,
+            "database": "postgres",
+            "user": "postgres",
+        },
+        "sink": {"type": "files", "directory": str(output.events)},
+    }
+    output.connector.write_text(json.dumps(connector, indent=2) + "\n")
+
+
+@contextmanager
+def _workload(server: LocalPostgres) -> Iterator[subprocess.Popen[str]]:
+    """The workload's process, once the first rows are there."""
+    process = _python("service.demo_workload", server.dsn(), str(SEED), stdout=subprocess.PIPE, text=True)
+    try:
+        if process.stdout is None or process.stdout.readline() != "filled\n":
+            raise DemoFailed("the workload could not fill the tables", "read what it said above")
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _follow(console: Console, follower: Follower, output: Output, seconds: int) -> None:
+    """Show what arrives for `seconds`, or until Ctrl-C."""
+    with output.log.open("w") as log:
+        tailrace = _tailrace(output, log)
+        try:
+            with Screen(console, follower, list(KEYS)) as screen:
+                deadline = time.monotonic() + seconds
+                while time.monotonic() < deadline:
+                    if tailrace.poll() is not None:
+                        raise _ended(tailrace, output)
+                    follower.read()
+                    screen.show()
+                    time.sleep(0.05)
+        except KeyboardInterrupt:
+            console.print("Stopped early.")
+        finally:
+            tailrace.terminate()
+            try:
+                tailrace.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                tailrace.kill()
+                tailrace.wait()
+    if tailrace.returncode:
+        raise _ended(tailrace, output)
+
+
+def _end(workload: subprocess.Popen[str]) -> dict[str, int]:
+    workload.terminate()
+    out, _ = workload.communicate(timeout=PATIENCE_S)
+    if workload.returncode:
+        raise DemoFailed("the workload failed", "read what it said above")
+    counts: dict[str, int] = json.loads(out)
+    return counts
+
+
+def _catch_up(output: Output) -> None:
+    with output.log.open("a") as log:
+        tailrace = _tailrace(output, log, "--until-caught-up")
+        try:
+            tailrace.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            raise DemoFailed(f"tailrace did not catch up within {PATIENCE_S:g} s", f"read {output.log}") from None
+        finally:
+            tailrace.kill()
+    if tailrace.returncode:
+        raise _ended(tailrace, output)
+
+
+def _ended(tailrace: subprocess.Popen[str], output: Output) -> DemoFailed:
+    words = output.log.read_text().strip().splitlines()
+    return DemoFailed(
+        f"tailrace ended with exit code {tailrace.returncode}{f': {words[-1]}' if words else ''}", f"read {output.log}"
+    )
+
+
+def _compare(console: Console, admin: psycopg.Connection[Row], output: Output, transactions: dict[str, int]) -> int:
+    """Print table by table whether what the events leave behind equals what `select *` gives."""
+    events = list(read_published(output.events))
+    folded = fold(events)
+    drawn = Table("table", "rows in Postgres", "rows from events", "events", "equal")
+    found: list[str] = []
+    for table, key in KEYS.items():
+        rows = admin.execute(SQL("select * from {}").format(Identifier(*table.split(".")))).fetchall()
+        source = {json.dumps({name: row[name] for name in key}, sort_keys=True): row for row in rows}
+        different = differences(source, folded.get(table, {}))
+        found.extend(f"{table} {words}" for words in different)
+        delivered = sum(event["value"] is not None and event["topic"] == f"{NAME}.{table}" for event in events)
+        counts = (len(source), len(folded.get(table, {})), delivered)
+        drawn.add_row(table, *(f"{count:,}" for count in counts), "no" if different else "yes")
+    console.print(drawn)
+    console.print(f"{transactions['committed']:,} transactions committed, {transactions['rolled_back']:,} rolled back.")
+    for words in found[:10]:
+        console.print(f"different: {words}", markup=False, soft_wrap=True)
+    if events:
+        console.print("The last event of", events[-1]["topic"])
+        console.print_json(json.dumps(_shortened(events[-1]["value"] or events[-2]["value"])))
+    console.print(f"The events lie in {output.events}", soft_wrap=True)
+    if found or not events:
+        console.print(f"NOT EQUAL: {len(found):,} differences.")
+        return exits.FINDINGS
+    console.print("Equal: the events rebuild every table, row for row.")
+    return exits.DONE
+
+
+def _shortened(value: Any) -> Any:
+    """Long texts cut, for showing."""
+    if isinstance(value, dict):
+        return {name: _shortened(inner) for name, inner in value.items()}
+    return f"{value[:40]}..." if isinstance(value, str) and len(value) > 60 else value
+
+
+def _tailrace(output: Output, log: Any, *options: str) -> subprocess.Popen[str]:
+    command = ("run", str(output.connector), "--state", str(output.state), *options)
+    return _python("service", *command, stdout=log, stderr=log, text=True)
+
+
+def _python(module: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """A module of tailrace's in a process of its own; Ctrl-C in the terminal reaches us alone."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=Path(__file__).resolve().parent.parent,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        **options,
+    )
