@@ -17,6 +17,13 @@ class Position(NamedTuple):
     origin: str
 
 
+class Range(NamedTuple):
+    """What a server can still stream: everything behind any point from `earliest` to `latest`."""
+
+    earliest: Position
+    latest: Position
+
+
 class Offset(NamedTuple):
     """What a store remembers for one connector.
 

@@ -1,0 +1,188 @@
+"""Debezium's stored offset of a Postgres connector, as its users can lay hands on it.
+
+Sources: Debezium's `PostgresOffsetContext` and Kafka Connect's `FileOffsetBackingStore` for the contents, "Java Object
+Serialization Specification", chapter 6, for the file's grammar.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from offsets.errors import OffsetUnreadable
+
+_JAVA_MAGIC = b"\xac\xed\x00\x05"
+_NULL, _REFERENCE, _CLASS, _OBJECT, _ARRAY, _BLOCK, _END = 0x70, 0x71, 0x72, 0x73, 0x75, 0x77, 0x78
+_MAP_NUMBERS_BYTES = 8  # HashMap's fields loadFactor and threshold
+_LSNS = ("lsn", "lsn_proc", "lsn_commit")
+_HINT = (
+    'give Kafka Connect\'s offset of a Postgres connector as JSON ({"lsn": ...}, with or without its key), '
+    "or the file of offset.storage.file.filename"
+)
+
+
+class DebeziumOffset(NamedTuple):
+    """LSNs as integers, None where Debezium stored none. `server` is its topic prefix, "" where the key is missing."""
+
+    server: str
+    lsn: int | None
+    lsn_proc: int | None
+    lsn_commit: int | None
+    transaction: int | None
+    stored_at: datetime | None
+    in_snapshot: bool
+
+    def resume(self, earliest: int) -> int:
+        """The LSN to resume behind, given where the slot begins: everything after it is delivered again or for the
+        first time.
+
+        `lsn_commit` ends the last transaction that went out whole. Before the first one Debezium has no place to
+        resume from but the slot's own, and neither have we.
+        """
+        if self.lsn_commit is not None:
+            return self.lsn_commit
+        return min(lsn for lsn in (earliest, self.lsn, self.lsn_proc) if lsn is not None)
+
+
+def read(content: bytes, name: str) -> list[DebeziumOffset]:
+    """Every offset in a file's `content`, the last one of each server. Raises OffsetUnreadable, which says `name`."""
+    try:
+        pairs = list(_java_pairs(content) if content.startswith(_JAVA_MAGIC) else _json_pairs(content.decode()))
+        found = {_server(key): value for key, value in pairs}
+    except (ValueError, IndexError, KeyError, TypeError, RecursionError) as error:
+        raise OffsetUnreadable(f"{name} cannot be read as a Debezium offset: {error}", _HINT) from None
+    offsets = [_offset(server, value, name) for server, value in found.items() if value is not None]
+    if not offsets:
+        raise OffsetUnreadable(f"{name} holds no Debezium offset", _HINT)
+    return offsets
+
+
+def _offset(server: str, value: Any, name: str) -> DebeziumOffset:
+    if not isinstance(value, dict) or all(_number(value, key) is None for key in _LSNS):
+        shown = ", ".join(value) if isinstance(value, dict) else type(value).__name__
+        raise OffsetUnreadable(f"{name} holds no offset of a Postgres connector: it has {shown}, and no lsn", _HINT)
+    at_us = _number(value, "ts_usec")
+    return DebeziumOffset(
+        server,
+        _number(value, "lsn"),
+        _number(value, "lsn_proc"),
+        _number(value, "lsn_commit"),
+        _number(value, "txId"),
+        datetime.fromtimestamp(at_us / 1e6, UTC) if at_us is not None else None,
+        # Releases write a boolean or the kind of snapshot ("INITIAL"); the last row's mark says it is whole.
+        bool(value.get("snapshot")) and not value.get("last_snapshot_record") and not value.get("snapshot_completed"),
+    )
+
+
+def _number(value: dict[str, Any], key: str) -> int | None:
+    number = value.get(key)
+    return number if isinstance(number, int) and not isinstance(number, bool) and number >= 0 else None
+
+
+def _server(key: Any) -> str:
+    """The key is ``["<connector>", {"server": "<prefix>"}]``, within {"schema", "payload"} where schemas are on."""
+    if isinstance(key, dict) and "payload" in key:
+        key = key["payload"]
+    if isinstance(key, list) and len(key) == 2 and isinstance(key[1], dict):
+        return str(key[1].get("server", ""))
+    return ""
+
+
+def _json_pairs(text: str) -> Iterator[tuple[Any, Any]]:
+    """Values, keys each followed by its value, or lists of the two, in any white space: what consumers print."""
+    values = list(_json_values(text))
+    while values:
+        value = values.pop(0)
+        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], list):
+            yield value[0], value[1]
+        elif isinstance(value, list) and values:
+            yield value, values.pop(0)
+        else:
+            yield None, value
+
+
+def _json_values(text: str) -> Iterator[Any]:
+    decoder = json.JSONDecoder()
+    end = 0
+    while rest := text[end:].lstrip():
+        start = len(text) - len(rest)
+        value, end = decoder.raw_decode(text, start)
+        yield value
+
+
+def _java_pairs(content: bytes) -> Iterator[tuple[Any, Any]]:
+    for key, value in _JavaMap(content).pairs():
+        yield json.loads(key) if key else None, json.loads(value) if value else None
+
+
+class _JavaMap:
+    """A serialised java.util.HashMap<byte[], byte[]>: the only object that Connect's offset file holds."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._at = len(_JAVA_MAGIC)
+        self._handles: list[Any] = []
+
+    def pairs(self) -> Iterator[tuple[bytes | None, bytes | None]]:
+        if self._byte() != _OBJECT or self._class() != "java.util.HashMap":
+            raise ValueError("not a serialised java.util.HashMap")
+        self._handles.append(None)
+        self._take(_MAP_NUMBERS_BYTES)
+        if self._byte() != _BLOCK:
+            raise ValueError("a HashMap without its size")
+        size = int.from_bytes(self._take(self._byte())[4:])
+        for _ in range(size):
+            yield self._bytes(), self._bytes()
+
+    def _bytes(self) -> bytes | None:
+        match self._byte():
+            case kind if kind == _NULL:
+                return None
+            case kind if kind == _REFERENCE:
+                found = self._referred()
+                if not isinstance(found, bytes):
+                    raise ValueError("an entry that is no byte array")
+                return found
+            case kind if kind == _ARRAY and self._class() == "[B":
+                handle = len(self._handles)
+                self._handles.append(None)
+                self._handles[handle] = content = self._take(self._number(4))
+                return content
+        raise ValueError("an entry that is no byte array")
+
+    def _class(self) -> str:
+        """A class description: its name; its fields are passed over, as every class here has none but numbers."""
+        kind = self._byte()
+        if kind == _REFERENCE:
+            return str(self._referred())
+        if kind != _CLASS:
+            raise ValueError("no class description")
+        name = self._text()
+        self._take(8)  # serialVersionUID
+        self._handles.append(name)
+        self._take(1)  # flags
+        for _ in range(self._number(2)):
+            self._take(1)
+            self._text()
+        if self._byte() != _END or self._byte() != _NULL:
+            raise ValueError(f"a class {name} with annotations or a parent")
+        return name
+
+    def _referred(self) -> Any:
+        return self._handles[self._number(4) - 0x7E0000]
+
+    def _text(self) -> str:
+        return self._take(self._number(2)).decode()
+
+    def _number(self, size: int) -> int:
+        return int.from_bytes(self._take(size))
+
+    def _byte(self) -> int:
+        return self._take(1)[0]
+
+    def _take(self, size: int) -> bytes:
+        taken = self._content[self._at : self._at + size]
+        if len(taken) < size:
+            raise ValueError("it ends too early")
+        self._at += size
+        return taken
