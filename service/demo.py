@@ -202,10 +202,8 @@ def _catch_up(output: Output) -> None:
 
 
 def _ended(tailrace: subprocess.Popen[str], output: Output) -> DemoFailed:
-    words = output.log.read_text().strip().splitlines()
-    return DemoFailed(
-        f"tailrace ended with exit code {tailrace.returncode}{f': {words[-1]}' if words else ''}", f"read {output.log}"
-    )
+    words = output.log.read_text().strip().splitlines()[-2:]
+    return DemoFailed("\n".join([f"tailrace ended with exit code {tailrace.returncode}", *words]), f"read {output.log}")
 
 
 def _compare(console: Console, admin: psycopg.Connection[Row], output: Output, transactions: dict[str, int]) -> int:
