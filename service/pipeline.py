@@ -106,9 +106,9 @@ class Pipeline:
 
     def checkpoint(self) -> None:
         """The promise. Nothing else in the program makes a position durable."""
-        if self._accepted is None:
-            return
         self.sink.flush()  # durable downstream
+        if self._accepted is None:  # inside a transaction: nothing to resume after yet
+            return
         self.offsets.save(self.connector, self._accepted, self._snapshot)  # remembered here
         self._durable = self._accepted  # from now on `ack` lets the database forget it
         self._accepted = None
