@@ -1,0 +1,219 @@
+"""The state file's offsets: durable, bounded, and honest about what went wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from offsets.errors import OffsetStoreFailed, OffsetStoreGone, OffsetUnreadable
+from offsets.position import Offset, Position
+from offsets.sqlite import SqliteStore
+from service.state import State
+
+ROOT = Path(__file__).parent.parent.parent
+LOG = '{"system": "1", "slot": "s"}'
+START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now.timestamp()
+
+    def later(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[SqliteStore]:
+    with closing(SqliteStore(State.open(tmp_path / "state").path, clock)) as store:
+        yield store
+
+
+def at(order: int) -> Position:
+    return Position(order, f"0/{order:X}", LOG)
+
+
+def rows(store: SqliteStore, table: str) -> int:
+    with closing(SqliteStore(store.path)) as other:
+        (count,) = other._db.execute(f"select count(*) from {table}").fetchone()
+    return int(count)
+
+
+SAVER = """
+import sys
+from pathlib import Path
+from offsets.position import Position
+from service.state import State
+store = State.open(Path(sys.argv[1])).offsets()
+offset = store.load("shop")
+order = offset.position.order if offset else 0
+while True:
+    order += 1
+    store.save("shop", Position(order, str(order), "{}"), {"public.orders": str(order)})
+    print(order, flush=True)
+"""
+
+
+def test_a_kill_in_the_middle_of_saves_loses_none_that_returned(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for _ in range(5):
+        saver = subprocess.Popen([sys.executable, "-c", SAVER, state], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert saver.stdout is not None
+        lines = [saver.stdout.readline() for _ in range(20)]
+        saver.send_signal(signal.SIGKILL)
+        returned = int([*lines, *saver.stdout][-1])
+        saver.wait()
+        saver.stdout.close()
+        with closing(State.open(state).offsets()) as store:
+            offset = store.load("shop")
+        assert offset is not None
+        assert offset.position.order in (returned, returned + 1)
+        assert offset.snapshot == {"public.orders": str(offset.position.order)}
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"this machine lets nobody mount a small disk: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_changes_nothing_and_passes_once_there_is_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        with closing(State.open(disk / "state").offsets()) as store:
+            store.save("shop", at(100), {"public.orders": "1"})
+            (disk / "ballast").write_bytes(b"")
+            with (disk / "ballast").open("ab", buffering=0) as ballast, pytest.raises(OSError, match="No space"):
+                while True:
+                    ballast.write(bytes(4096))
+            with pytest.raises(OffsetStoreFailed, match=r"shop.*full") as failed:
+                for order in range(101, 200):
+                    store.save("shop", at(order), {"public.orders": "x" * 50_000})
+            assert failed.value.retryable
+            assert "room" in failed.value.hint
+            before = store.load("shop")
+            assert before is not None
+            (disk / "ballast").unlink()
+            store.save("shop", at(300), {})
+        with closing(State.open(disk / "state").offsets()) as store:
+            assert store.load("shop") == Offset(at(300), before.snapshot)
+
+
+def test_a_removed_folder_is_noticed_and_not_retried(store: SqliteStore) -> None:
+    store.save("shop", at(100), {})
+    for file in store.path.parent.iterdir():
+        file.unlink()
+    with pytest.raises(OffsetStoreGone, match="removed or replaced") as gone:
+        store.save("shop", at(200), {})
+    assert not gone.value.retryable
+
+
+def test_a_damaged_page_is_reported_with_the_file_and_never_read_as_no_offset(tmp_path: Path) -> None:
+    state = State.open(tmp_path / "state")
+    with closing(state.offsets()) as store:
+        store.save("shop", at(100), {})
+    with state.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(state.path.stat().st_size - 4096))
+    with closing(state.offsets()) as store, pytest.raises(OffsetUnreadable, match=r"tailrace\.db") as damaged:
+        store.load("shop")
+    assert "backup" in damaged.value.hint
+
+
+def test_another_process_that_writes_for_a_moment_is_waited_for(store: SqliteStore) -> None:
+    with closing(SqliteStore(store.path)) as other:
+        other.save("crm", at(1), {})
+        store.save("shop", at(2), {})
+        assert [stored.connector for stored in other.all()] == ["crm", "shop"]
+
+
+def test_an_operators_change_may_go_back_and_is_remembered_with_what_it_replaced(store: SqliteStore) -> None:
+    store.save("shop", at(200), {"public.orders": "1"})
+    before = Offset(at(200), {"public.orders": "1"})
+    after = Offset(at(100), {})
+    store.replace("shop", after, "seek")
+    assert store.load("shop") == after
+    [change] = store.changes("shop")
+    assert (change.command, change.before, change.after) == ("seek", before, after)
+    assert change.changed_at == START
+
+
+def test_a_reset_leaves_a_connector_that_was_never_seen(store: SqliteStore) -> None:
+    store.save("shop", at(200), {"public.orders": "1"})
+    store.replace("shop", None, "reset")
+    assert store.load("shop") is None
+    store.save("shop", at(5), {})
+    assert store.load("shop") == Offset(at(5), {})
+
+
+def test_the_position_at_a_moment_is_one_from_before_it(store: SqliteStore, clock: Clock) -> None:
+    for minute in range(10):
+        for second in (5, 35):
+            clock.now = START + timedelta(minutes=minute, seconds=second)
+            store.save("shop", at(1000 + minute * 100 + second), {})
+    found = store.position_at("shop", START + timedelta(minutes=4, seconds=50))
+    assert found == at(1405)
+
+
+def test_a_moment_before_the_first_save_is_not_known(store: SqliteStore) -> None:
+    store.save("shop", at(100), {})
+    assert store.position_at("shop", START - timedelta(seconds=1)) is None
+    assert store.position_at("crm", START) is None
+
+
+def test_a_clock_that_was_set_back_gives_the_earlier_of_two_answers(store: SqliteStore, clock: Clock) -> None:
+    store.save("shop", at(100), {})
+    clock.later(minutes=30)
+    store.save("shop", at(200), {})
+    clock.later(minutes=-20)
+    store.save("shop", at(300), {})
+    assert store.position_at("shop", START + timedelta(minutes=15)) == at(100)
+
+
+def test_normal_saves_leave_one_sample_a_minute_for_seven_days(store: SqliteStore, clock: Clock) -> None:
+    store._db.execute("pragma synchronous = off")
+    order = 0
+    for _ in range(9 * 24):
+        for _ in range(3):
+            order += 1
+            store.save("shop", at(order), {})
+        clock.later(hours=1)
+    assert rows(store, "offset_sample") == 7 * 24 + 2
+    assert store.position_at("shop", clock.now - timedelta(days=6, hours=23)) is not None
+    assert store.position_at("shop", clock.now - timedelta(days=8)) is None
+
+
+def test_what_operators_did_is_kept_for_ever(store: SqliteStore, clock: Clock) -> None:
+    store.save("shop", at(1), {})
+    store.replace("shop", Offset(at(2), {}), "seek")
+    clock.later(days=400)
+    store.save("shop", at(3), {})
+    assert [change.command for change in store.changes("shop")] == ["seek"]
+
+
+def test_an_idle_connectors_last_position_answers_for_the_days_after_it(store: SqliteStore, clock: Clock) -> None:
+    store.save("shop", at(1), {})
+    clock.later(days=20)
+    store.save("shop", at(2), {})
+    assert store.position_at("shop", clock.now - timedelta(days=2)) == at(1)
