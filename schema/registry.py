@@ -15,7 +15,7 @@ from schema.errors import RegistryFailed
 
 TABLES = """
 create table if not exists avro_schema (
-    id integer primary key autoincrement, fingerprint blob not null unique, text text not null
+    id integer primary key, fingerprint blob not null unique, text text not null
 );
 create table if not exists subject_version (
     subject text not null, version integer not null, schema_id integer not null references avro_schema,
