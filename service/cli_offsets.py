@@ -303,7 +303,7 @@ def _refuse_unreachable(name: str, position: Position, reach: Range) -> None:
 
 def _target(state: State, name: str, file: Path | None) -> Target:
     import connectors
-    from service import config
+    from service import config, secrets
 
     path = file or state.config_path(name)
     if path is None:
@@ -316,7 +316,8 @@ def _target(state: State, name: str, file: Path | None) -> Target:
             f"{path} is the file of connector {connector.name}, not of {name}", "name the right one by --config"
         )
     log: Log = connectors.load(connector.source_type)
-    return Target(log, connector.source, log.positions(connector.source))
+    source = secrets.resolve(connector.source)
+    return Target(log, source, log.positions(source))
 
 
 @contextmanager
