@@ -49,8 +49,7 @@ def own_postgres(tmp_path: Path) -> Iterator[OwnPostgresFactory]:
 
     yield start
     for own in started:
-        own.admin.close()
-        own.server.remove()
+        own.remove()
 
 
 @pytest.fixture

@@ -188,12 +188,34 @@ class OwnPostgres(Database):
 
     def __init__(self, server: LocalPostgres, version: int, folder: Path) -> None:
         self.server = server
+        self._standbys: list[LocalPostgres] = []
         super().__init__(server.dsn(), version, folder)
 
     def reconnect(self) -> None:
         """A new `admin` after the server was restarted."""
         self.admin.close()
         self.admin = psycopg.connect(self.dsn, autocommit=True)
+
+    def standby(self) -> LocalPostgres:
+        """A running copy that follows this server until `promote`."""
+        server = self.server
+        folder = Path(tempfile.mkdtemp(prefix="tailrace-postgres-"))
+        copy = LocalPostgres(server.bin_dir, folder, server.settings, server.password)
+        self._standbys.append(copy)
+        options = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        copy.command("pg_basebackup", "--pgdata", str(copy.data), "--dbname", server.dsn(), *options)
+        copy.start()
+        return copy
+
+    def remove(self) -> None:
+        self.admin.close()
+        for server in (*self._standbys, self.server):
+            server.remove()
+
+
+def promote(standby: LocalPostgres) -> None:
+    """Make a standby a server of its own, on a timeline of its own."""
+    standby.command("pg_ctl", "promote", "--wait", "--pgdata", str(standby.data))
 
 
 class Running:

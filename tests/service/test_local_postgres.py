@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from service.local_postgres import LocalPostgres, PostgresFailed, wheel_bin_dir
-from tests.servers import Database, OwnPostgres, skip
+from tests.servers import Database, OwnPostgres, promote, skip, until
 
 
 def test_a_server_keeps_what_was_committed_over_a_kill(own_postgres: Callable[..., OwnPostgres]) -> None:
@@ -29,6 +29,18 @@ def test_a_setting_takes_effect_at_the_next_start(own_postgres: Callable[..., Ow
     own.server.restart()
     own.reconnect()
     assert own.execute("show wal_level") == [("logical",)]
+
+
+def test_a_standby_follows_until_it_is_promoted(own_postgres: Callable[..., OwnPostgres]) -> None:
+    own = own_postgres()
+    standby = own.standby()
+    own.execute("create table followed (id int)")
+    with psycopg.connect(standby.dsn(own.name), autocommit=True) as copy:
+        there = "select count(*) from pg_tables where tablename = 'followed'"
+        until(lambda: copy.execute(there).fetchone() == (1,), "the table arrives")
+        promote(standby)
+        copy.execute("insert into followed values (1)")
+    assert own.execute("select * from followed") == []
 
 
 def test_a_server_with_a_password_asks_for_it(own_postgres: Callable[..., OwnPostgres]) -> None:
