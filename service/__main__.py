@@ -14,7 +14,7 @@ def main() -> None:
     from service import cli
 
     try:
-        cli.with_subcommands()()
+        cli.with_subcommands()(prog_name="tailrace")
     except Exception as error:
         if cli.debugging():
             raise

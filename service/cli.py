@@ -19,7 +19,7 @@ app.add_typer(config_app, name="config")
 
 DEBUG = "TAILRACE_DEBUG"
 
-Paths = Annotated[list[Path], typer.Argument(help="Connector files, or folders of them.", metavar="PATH...")]
+Paths = Annotated[list[Path], typer.Argument(help="Connector files, or folders of them.", metavar="PATH")]
 StateDir = Annotated[Path, typer.Option("--state", envvar="TAILRACE_STATE", help="Folder of the state.", metavar="DIR")]
 STATE_DIR = Path("tailrace-state")
 

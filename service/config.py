@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError, create_model
 
 import connectors
 import sinks
@@ -170,7 +170,7 @@ def json_schema() -> dict[str, Any]:
 def _any_of(classes: Iterable[Any]) -> Any:
     models = [cls.Config for cls in classes]
     union = functools.reduce(operator.or_, models)
-    return Annotated[union, Field(discriminator="type")] if len(models) > 1 else union
+    return Annotated[union, Discriminator("type")] if len(models) > 1 else union
 
 
 def _model(

@@ -90,7 +90,7 @@ def _sentence(details: ErrorDetails, model: type[BaseModel]) -> str:
     wanted = next((text for name, text in _KINDS.items() if kind.startswith(f"{name}_")), "")
     if wanted and kind.endswith(("_type", "_parsing", "_from_float", "_attributes_type")):
         return f"{shown} is not {wanted}; accepted: {wanted}: {described}"
-    return f"{shown}: {details['msg']}; accepted: {described}"
+    return f"{shown} {_must(details['msg'])}; accepted: {described}"
 
 
 def keys(model: type[BaseModel]) -> list[str]:
@@ -130,6 +130,10 @@ def _literals(field: FieldInfo | None) -> list[Any]:
 
 def _described(field: FieldInfo | None) -> str:
     return (field.description or "").rstrip(".") if field else "see docs/configuration.md"
+
+
+def _must(message: str) -> str:
+    return message.replace("Input should", "should", 1)
 
 
 def _shown(value: object) -> str:

@@ -33,7 +33,7 @@ log = structlog.get_logger("tailrace")
 HEALTHY_AFTER_S = 60.0
 """An attempt that lasted so long was not part of the trouble before it, even where nothing happened in it."""
 
-HOLD_GRACE_S = 5.0
+HOLD_GRACE_S = 3.0
 """How long a process whose supervisor was killed may take to drain before we call it a second runner."""
 
 

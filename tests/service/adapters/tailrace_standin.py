@@ -1,0 +1,88 @@
+"""A source of somebody else's, found by its entry point: it does what a test of the processes around it needs."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from connectors.base import Finding
+from connectors.errors import LogGap, SourceMisconfigured, SourceUnreachable
+from offsets.position import Offset, Position
+from schema.event import Batch
+from schema.registry import Registry
+
+
+class Config(BaseModel):
+    """`diary` gets a line for every open and close."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["standin"]
+    diary: Path
+    does: Literal["idle", "ends", "unreachable", "flaky", "gap", "misconfigured", "defect", "suicide", "deaf"] = "idle"
+    password: SecretStr | None = None
+
+
+class StandinSource:
+    Config = Config
+
+    def __init__(self, config: Config, *, connector: str, topic_prefix: str, registry: Registry, version: str) -> None:
+        self._config = config
+        self._connector = connector
+
+    @staticmethod
+    def check(config: Config) -> Iterator[Finding]:
+        yield Finding("ok", "the stand-in is there")
+        match config.does:
+            case "flaky":
+                yield Finding("warn", "it may stumble", "alter system set stumbling = off")
+            case "gap":
+                yield Finding("fail", "there is a gap", "select mend()")
+            case "unreachable":
+                raise SourceUnreachable("the stand-in is away", "bring it back")
+
+    def open(self, after: Offset | None) -> None:
+        opened = self._write("open")
+        match self._config.does:
+            case "unreachable":
+                secret = self._config.password.get_secret_value() if self._config.password else "no password"
+                raise SourceUnreachable(f"the stand-in is away, it was told {secret}", "bring it back")
+            case "flaky" if opened < 3:
+                raise SourceUnreachable("the stand-in stumbled", "let it get up")
+            case "gap":
+                raise LogGap("the log has a gap", "mend the log")
+            case "misconfigured":
+                raise SourceMisconfigured("the table public.nope does not exist", "correct source.tables")
+            case "defect":
+                raise ZeroDivisionError("division by zero")
+            case "suicide" if opened < 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def read(self, timeout_s: float) -> Batch | None:
+        if self._config.does == "deaf":
+            self._write("deaf")
+            time.sleep(600)
+        time.sleep(0.05)
+        return None
+
+    def ack(self, position: Position | None) -> None:
+        pass
+
+    def caught_up(self) -> bool:
+        return self._config.does in ("ends", "flaky")
+
+    def finished(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._write("close")
+
+    def _write(self, word: str) -> int:
+        """How often the diary has said it, this time included."""
+        with self._config.diary.open("a") as diary:
+            diary.write(f"{self._connector} {word} {os.getpid()}\n")
+        return sum(f" {word} " in line for line in self._config.diary.read_text().splitlines())
