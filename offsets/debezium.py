@@ -80,9 +80,7 @@ def _number(value: dict[str, Any], key: str) -> int | None:
 
 
 def _server(key: Any) -> str:
-    """The key is ``["<connector>", {"server": "<prefix>"}]``, within {"schema", "payload"} where schemas are on."""
-    if isinstance(key, dict) and "payload" in key:
-        key = key["payload"]
+    """The key is ``["<connector>", {"server": "<prefix>"}]``."""
     if isinstance(key, list) and len(key) == 2 and isinstance(key[1], dict):
         return str(key[1].get("server", ""))
     return ""
