@@ -85,6 +85,8 @@ def _sentence(details: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "literal_error":
         words = [str(word) for word in _literals(field)] or [context["expected"]]
         return f"{shown} is not known; {nearest(details['input'], words)}"
+    if kind == "value_error":  # a model's own sentence
+        return str(context["error"])
     if kind == "string_pattern_mismatch":
         return f"{shown} does not fit {context['pattern']}; accepted: {described}"
     wanted = next((text for name, text in _KINDS.items() if kind.startswith(f"{name}_")), "")

@@ -103,6 +103,10 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
         ),
         (source(slot="Shop"), 'source.slot: "Shop" does not fit'),
         ({**CONNECTOR, "sink": {"type": "flies"}}, 'sink.type: "flies" is not known; did you mean "files"? accepted:'),
+        (
+            {**CONNECTOR, "sink": {"type": "files", "directory": "x", "codec": "deflate"}},
+            'sink: codec belongs to "format": "avro"',
+        ),
         ({**CONNECTOR, "sink": {}}, "sink.type: is missing; accepted: files, stdout"),
         ({**CONNECTOR, "sink": "stdout"}, 'sink: "stdout" is not an object'),
         ({**CONNECTOR, "source": {"type": "oracle"}}, 'source.type: "oracle" is not known; accepted: postgres'),
