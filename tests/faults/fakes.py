@@ -116,7 +116,7 @@ class FakeSink:
         self.world.step("sink opens")
         if self.world.fails(self.world.faults.write):
             raise SinkUnavailable("the target cannot be reached")
-        self.world.session()
+        self.world.sink_opened()
 
     def write(self, batch: Batch) -> None:
         self.world.step(f"sink writes {len(batch.events)} events")

@@ -95,7 +95,7 @@ class Scheduler:
             actor.turn.acquire()
             try:
                 self._traced(body)
-            except Killed:
+            except (Killed, Stuck):
                 pass
             finally:
                 actor.done = True

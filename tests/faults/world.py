@@ -3,7 +3,7 @@
     I1  no loss           every committed change is durable at the target in the end
     I2  no invention      nothing else is
     I3  order per key     events seen for the first time come in the order of their commits
-    I4  replay shape      one session delivers one contiguous run, from the stored offset or before
+    I4  replay shape      one opened sink is given one contiguous run, from the stored offset or before
     I5  offset <= target  what is stored is durable downstream, what is acked is stored, at every step
 
 Two more: `alive` (the server hears from us every second) and `drain` (after a clean stop all that was read is stored).
@@ -77,8 +77,8 @@ class World:
         self._through = 0  # all events before this index are durable
         self._rows: set[bytes] = set()  # durable snapshot rows
         self._newest: dict[bytes, int] = {}
-        self._session_at: int | None = None
-        self._session_limit = 0
+        self._run_at: int | None = None
+        self._run_limit = 0
 
     def begin(self, scheduler: Scheduler, faults: Faults) -> None:
         """A new life of the process."""
@@ -112,10 +112,10 @@ class World:
 
     # the target
 
-    def session(self) -> None:
+    def sink_opened(self) -> None:
         """A sink was opened: replay begins at the stored offset or before it."""
-        self._session_at = None
-        self._session_limit = self._covered()
+        self._run_at = None
+        self._run_limit = self._covered()
 
     def make_durable(self, count: int) -> None:
         for event in self.unflushed[:count]:
@@ -131,11 +131,11 @@ class World:
         index = self._index.get(event.id)
         if index is None or self._expected[index] != event:
             raise self.failed("I2", f"{event} was never committed")
-        if self._session_at is None and index > self._session_limit:
-            raise self.failed("I4", f"a session begins at event {index}, behind the offset at {self._session_limit}")
-        if self._session_at is not None and index != self._session_at + 1:
-            raise self.failed("I4", f"event {index} follows event {self._session_at}")
-        self._session_at = index
+        if self._run_at is None and index > self._run_limit:
+            raise self.failed("I4", f"a run begins at event {index}, behind the offset at {self._run_limit}")
+        if self._run_at is not None and index != self._run_at + 1:
+            raise self.failed("I4", f"event {index} follows event {self._run_at}")
+        self._run_at = index
         if index not in self._durable:
             if index < self._newest.get(key, -1):
                 raise self.failed("I3", f"event {index} of key {key!r} follows its event {self._newest[key]}")
