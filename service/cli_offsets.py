@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 
 import typer
 
+from offsets.errors import OffsetUnreadable
 from offsets.origin import facts, same_log
 from offsets.position import Offset, Position, Range
 from offsets.sqlite import SqliteStore
@@ -181,6 +182,8 @@ def import_(
 
     try:
         offsets = debezium.read(file.read_bytes(), str(file))
+    except OffsetUnreadable as error:
+        raise Refused(str(error), error.hint) from None
     except OSError as error:
         raise Refused(
             f"{file} cannot be read: {error.strerror}", "name the file that holds Debezium's offset"
