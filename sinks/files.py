@@ -104,7 +104,6 @@ class FilesSink:
         for topic in self._topics.values():
             with suppress(OSError):  # the next open finds the hidden file and repairs it
                 topic.close()
-        self._topics.clear()
 
     def _add(self, name: str) -> Topic:
         avro = self._config.format == "avro"

@@ -51,7 +51,7 @@ class Target:
         """Count a call; the failure that is due with it, if any."""
         self._calls[step] = self._calls.get(step, 0) + 1
         due = self._failures.get(step)
-        return self._failures.pop(step) if due and due.nth == self._calls[step] else None
+        return due if due and due.nth == self._calls[step] else None
 
 
 class MemoryConfig(BaseModel):

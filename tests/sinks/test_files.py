@@ -1,5 +1,6 @@
 """The files sink as its readers and its operators see it."""
 
+import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -70,11 +71,13 @@ def test_a_file_is_published_at_its_age(tmp_path: Path, monkeypatch: pytest.Monk
 def test_names_grow_even_where_the_clock_went_back(tmp_path: Path) -> None:
     future = datetime.now(UTC) + timedelta(days=1)
     (tmp_path / ORDERS).mkdir()
-    (tmp_path / ORDERS / future.strftime("%Y%m%dT%H%M%S.%fZ.jsonl")).touch()
+    earlier = tmp_path / ORDERS / future.strftime("%Y%m%dT%H%M%S.%fZ.jsonl")
+    earlier.touch()
     sink = opened(tmp_path, roll_bytes=1)
     for n in range(3):
         sink.write(batch([event(n)]))
     sink.close()
+    assert published(tmp_path)[0] == earlier
     assert ids(tmp_path) == [0, 1, 2]
 
 
@@ -87,6 +90,46 @@ def test_a_schema_version_begins_a_new_avro_file_but_not_a_new_jsonl_file(tmp_pa
         sink.close()
         assert len(published(tmp_path / kind)) == files
     assert [len(list(read_file(path))) for path in published(tmp_path / "avro")] == [2, 2]
+
+
+def test_a_new_version_of_the_key_begins_a_new_avro_file(tmp_path: Path) -> None:
+    text_key = {"type": "record", "name": "Key", "namespace": ORDERS, "fields": [{"name": "id", "type": "string"}]}
+    bodies = {**BODIES, 13: text_key}
+    sink = FilesSink(FilesConfig(directory=tmp_path, format="avro"), DictSchemas(bodies))
+    sink.open()
+    sink.write(batch([event(1), event(2)._replace(key=wire(13, {"id": "two"}, bodies))]))
+    sink.caught_up()
+    sink.close()
+    assert [row.key for row in read_files(tmp_path)] == [{"id": 1}, {"id": "two"}]
+
+
+def test_an_avro_file_that_begins_with_a_tombstone_goes_on_with_the_version_before_it(tmp_path: Path) -> None:
+    sink = opened(tmp_path, format="avro")
+    sink.write(batch([event(1)]))
+    sink.caught_up()
+    sink.write(batch([tombstone(1), event(2)]))
+    sink.caught_up()
+    sink.close()
+    assert len(published(tmp_path)) == 2
+
+
+def test_an_avro_block_is_sealed_only_once_it_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    sink = opened(tmp_path, format="avro")
+    sink.write(batch([event(1)]))
+    sink.flush()
+    sink.write(batch([event(2)]))
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(SinkUnavailable, match="Input/output error"):
+        sink.flush()
+    (file,) = hidden(tmp_path)
+    data = file.read_bytes()
+    sink.close()
+    assert ids(tmp_path) == [1]
+    marker = published(tmp_path)[0].read_bytes()[-16:]
+    assert not data.endswith(marker)
 
 
 @FORMATS

@@ -30,6 +30,13 @@ def test_an_event_is_durable_only_once_it_is_flushed(sink: MemorySink, target: T
     assert (target.accepted, target.durable) == ([], [event(1)])
 
 
+def test_what_a_sink_that_was_never_closed_had_in_flight_is_lost(sink: MemorySink, target: Target) -> None:
+    sink.write(batch([event(1)]))
+    sink.open()
+    sink.flush()
+    assert target.durable == []
+
+
 @pytest.mark.parametrize(("applied", "count"), [("none", 0), ("half", 2), ("all", 4)])
 @pytest.mark.parametrize("step", ["write", "flush"])
 def test_a_call_fails_before_amid_or_after_it_takes_effect(
