@@ -38,10 +38,14 @@ class Transaction(NamedTuple):
 
     @property
     def position(self) -> Position:
-        return Position(self.end_lsn, f"0/{self.end_lsn:X}", ORIGIN)
+        return position_at(self.end_lsn)
 
 
-START = Transaction((), 0, 0).position
+def position_at(lsn: int) -> Position:
+    return Position(lsn, f"0/{lsn:X}", ORIGIN)
+
+
+START = position_at(0)
 
 
 def events_of(transaction: Transaction) -> list[Event]:
@@ -67,7 +71,7 @@ def _pairs(change: Change) -> list[tuple[str, bytes | None]]:
     if change.op in "cu":
         return [(change.key, row(change.op, change.key, change.version, change.note))]
     gone: list[tuple[str, bytes | None]] = [
-        (change.key, row("d", change.key, change.version, None)),
+        (change.key, row("d", change.key)),
         (change.key, None),
     ]
     if change.op == "k":
@@ -75,7 +79,8 @@ def _pairs(change: Change) -> list[tuple[str, bytes | None]]:
     return gone
 
 
-def row(op: str, key: str, version: int, note: Value) -> bytes:
+def row(op: str, key: str, version: int = 0, note: Value = None) -> bytes:
+    """An event's value. A delete shows the key alone, as the log does."""
     shown = b"(unavailable)" if note is UNCHANGED else note or b"(null)"
     return f"{op} {key} {version} ".encode() + shown
 

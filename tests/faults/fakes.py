@@ -44,7 +44,7 @@ class FakeSource:
         self.world.step("source reads")
         self._connected()
         rng = self.world.rng
-        self.world.visible = min(len(self.world.log), self.world.visible + rng.choice((0, 0, 1, 1, 3)))
+        self.world.grow()
         if self.sent == 0 and self.chunk < self.world.chunks and rng.random() < 0.3:
             batch = self._read_chunk()
         else:
@@ -60,6 +60,8 @@ class FakeSource:
         self.world.step(f"source acks {position and position.order}")
         self._connected()
         self.world.hear(position)
+        if position is not None:
+            self.world.confirm(position.order)
 
     def caught_up(self) -> bool:
         return self.next >= self.goal and self.chunk == self.world.chunks

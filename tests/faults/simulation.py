@@ -4,10 +4,12 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
+from connectors.base import Source
 from connectors.errors import SourceError
 from offsets.base import OffsetStore
 from offsets.errors import OffsetError
 from service.pipeline import Delivery, Pipeline
+from sinks.base import Sink
 from sinks.errors import SinkError
 from tests.faults.database import Change, Transaction, write_log
 from tests.faults.fakes import EVENT_BYTES, FakeSink, FakeSource, FakeStore
@@ -22,8 +24,8 @@ class Parts(NamedTuple):
     """What runs in a life; a mutant replaces one of them."""
 
     pipeline: type[Pipeline] = Pipeline
-    source: type[FakeSource] = FakeSource
-    sink: type[FakeSink] = FakeSink
+    source: Callable[[World], Source] = FakeSource
+    sink: Callable[[World], Sink] = FakeSink
     store: Callable[[World], OffsetStore] = FakeStore
 
 
