@@ -1,6 +1,6 @@
 """What a table looks like at one point of the log, and how each column's bytes become Avro."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -9,7 +9,8 @@ Avro = str | dict[str, Any] | list[Any]
 """An Avro schema as parsed JSON."""
 
 Encode = Callable[[bytes], bytes]
-"""One column's bytes, as the log gives them -> Avro bytes of the non-null value. Raises Unencodable."""
+"""One column's bytes, as the log gives them -> Avro bytes. Raises Unencodable for a value that the type cannot hold,
+and TypeError, ValueError or LookupError for what is no value of the type, UNCHANGED among them."""
 
 
 class Unchanged(Enum):
@@ -27,13 +28,14 @@ class ColumnType(NamedTuple):
     """A database type as events show it.
 
     `name` is the database's own, with modifiers: ``numeric(10,2)``. `avro` is the schema of a non-null value with
-    its ``connect.*`` attributes. `zero` and `unavailable` are Avro bytes: what a NOT NULL column shows where the
-    log carries only the key, and where the log left an unchanged value out (None: the type is never left out).
+    its ``connect.*`` attributes. `encoder` gives the function that writes a value behind a prefix, the union branch.
+    `zero` and `unavailable` are Avro bytes: what a NOT NULL column shows where the log carries only the key, and
+    where the log left an unchanged value out (None: the type has no form for that).
     """
 
     name: str
     avro: Avro
-    encode: Encode
+    encoder: Callable[[bytes], Encode]
     zero: bytes
     unavailable: bytes | None
 
@@ -60,3 +62,8 @@ class Table:
     name: str
     columns: tuple[Column, ...]
     key: tuple[int, ...]
+
+
+def completed(after: Sequence[Value], before: Sequence[Value]) -> list[Value]:
+    """`after` with what the log left out of it taken from the full image `before`."""
+    return [old if new is UNCHANGED else new for new, old in zip(after, before, strict=True)]
