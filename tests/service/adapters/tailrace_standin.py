@@ -16,26 +16,30 @@ from schema.event import Batch
 from schema.registry import Registry
 
 
-class Config(BaseModel):
+class StandinConfig(BaseModel):
     """`diary` gets a line for every open and close."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["standin"]
     diary: Path
-    does: Literal["idle", "ends", "unreachable", "flaky", "gap", "misconfigured", "defect", "suicide", "deaf"] = "idle"
+    does: Literal[
+        "idle", "ends", "unreachable", "flaky", "gap", "misconfigured", "defect", "suicide", "deaf", "closes slowly"
+    ] = "idle"
     password: SecretStr | None = None
 
 
 class StandinSource:
-    Config = Config
+    Config = StandinConfig
 
-    def __init__(self, config: Config, *, connector: str, topic_prefix: str, registry: Registry, version: str) -> None:
+    def __init__(
+        self, config: StandinConfig, *, connector: str, topic_prefix: str, registry: Registry, version: str
+    ) -> None:
         self._config = config
         self._connector = connector
 
     @staticmethod
-    def check(config: Config) -> Iterator[Finding]:
+    def check(config: StandinConfig) -> Iterator[Finding]:
         yield Finding("ok", "the stand-in is there")
         match config.does:
             case "flaky":
@@ -79,6 +83,8 @@ class StandinSource:
         return False
 
     def close(self) -> None:
+        if self._config.does == "closes slowly":
+            time.sleep(2)
         self._write("close")
 
     def _write(self, word: str) -> int:
