@@ -141,11 +141,19 @@ def test_a_damaged_page_is_reported_with_the_file_and_never_read_as_no_offset(tm
     assert "backup" in damaged.value.hint
 
 
-def test_another_process_that_writes_for_a_moment_is_waited_for(store: SqliteStore) -> None:
-    with closing(SqliteStore(store.path)) as other:
-        other.save("crm", at(1), {})
-        store.save("shop", at(2), {})
-        assert [stored.connector for stored in other.all()] == ["crm", "shop"]
+def test_connectors_that_save_at_the_same_time_wait_for_each_other(store: SqliteStore) -> None:
+    saver = subprocess.Popen(
+        [sys.executable, "-c", SAVER, store.path.parent], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert saver.stdout is not None
+    saver.stdout.readline()
+    for order in range(500):
+        store.save("crm", at(order), {})
+    assert saver.poll() is None
+    saver.kill()
+    saver.wait()
+    saver.stdout.close()
+    assert [stored.connector for stored in store.all()] == ["crm", "shop"]
 
 
 def test_an_operators_change_may_go_back_and_is_remembered_with_what_it_replaced(store: SqliteStore) -> None:

@@ -1,11 +1,13 @@
 """The state folder: checked before use, held by one process at a time."""
 
+import multiprocessing
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -115,10 +117,21 @@ def test_a_sqlite_file_of_somebody_else_is_not_written_into(tmp_path: Path) -> N
         State.open(tmp_path)
 
 
-def test_many_processes_may_make_the_same_state_at_once(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from service.state import State; State.open(Path(sys.argv[1]))"
-    openers = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "state"], cwd=ROOT) for _ in range(6)]
-    assert [opener.wait() for opener in openers] == [0] * 6
+def open_together(folder: Path, starts: int, barrier: Barrier) -> None:
+    for nth in range(starts):
+        barrier.wait(30)
+        State.open(folder / str(nth))
+
+
+def test_connectors_that_start_together_make_one_state(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(5)
+    openers = [spawn.Process(target=open_together, args=(tmp_path, 40, barrier), daemon=True) for _ in range(5)]
+    for opener in openers:
+        opener.start()
+    for opener in openers:
+        opener.join()
+    assert [opener.exitcode for opener in openers] == [0] * 5
 
 
 def test_a_second_process_is_refused_with_the_firsts_pid_and_host(tmp_path: Path) -> None:
