@@ -1,6 +1,8 @@
 """The pipeline and its parts with one mistake each. The suite is worth what it says about these.
 
-Mistakes of the pipeline are made in the real `Pipeline`; those of a source, a sink or a store in the models of them.
+Mistakes of the pipeline are made in the real `Pipeline`, those of decoding in the real Postgres source; those of a
+sink or a store in the models of them. A batch of the real source never ends inside a change, so the mistake that
+needs one is made in the model.
 An XA PREPARE taken for a commit is a mistake that only the MySQL log offers.
 """
 
@@ -8,15 +10,19 @@ from collections.abc import Mapping
 from threading import Thread
 from typing import NamedTuple
 
-from offsets.position import Offset, Position
-from schema.change import UNCHANGED
-from schema.event import Batch, Event
+from connectors.postgres.decoder import Decoder
+from connectors.postgres.pgoutput import BEGIN, DELETE, INSERT, MESSAGE_AT, UPDATE, begin, lsn_of
+from offsets.position import Position
+from schema.event import Batch
 from service.pipeline import Pipeline
 from sinks.errors import SinkUnavailable
-from tests.faults.database import Transaction, events_by_change, events_of
+from tests.faults.database import Transaction, events_by_change
 from tests.faults.fakes import FakeSink, FakeSource, FakeStore
+from tests.faults.postgres import RealSource
 from tests.faults.simulation import Parts
 from tests.faults.world import World, merged
+
+CHANGES = (INSERT, UPDATE, DELETE)
 
 
 class Mutant(NamedTuple):
@@ -66,13 +72,6 @@ class SilentWhileFull(Pipeline):
         self.source.ack(self._durable)
 
 
-class ConfirmsOpenTransaction(FakeSource):
-    """A batch that ends inside a transaction carries that transaction's position."""
-
-    def is_whole(self, transaction: Transaction) -> bool:
-        return True
-
-
 class ConfirmsFirstOfThree(FakeSource):
     """Counts changes where it should count events: a new key is a delete, a tombstone and a create."""
 
@@ -81,36 +80,58 @@ class ConfirmsFirstOfThree(FakeSource):
         return not sizes or self.sent > sum(sizes[:-1])
 
 
-class DedupesByLsn(FakeSource):
+class ConfirmsOpenTransaction(Decoder):
+    """A batch that ends inside a transaction carries that transaction's position."""
+
+    def decode(self, frame: bytes) -> bool:
+        pauses = super().decode(frame)
+        if frame[MESSAGE_AT] == BEGIN:
+            self.end_lsn = begin(frame).commit_lsn + 1
+        return pauses
+
+
+class DedupesByLsn(Decoder):
     """Takes the second row of a COPY for the first one, delivered again."""
 
-    def events(self, transaction: Transaction) -> list[Event]:
-        by_lsn = {change.lsn: events for change, events in reversed(events_by_change(transaction))}
-        return [event for lsn in sorted(by_lsn) for event in by_lsn[lsn]]
+    newest = 0
+
+    def decode(self, frame: bytes) -> bool:
+        if frame[MESSAGE_AT] in CHANGES:
+            if lsn_of(frame) == self.newest:
+                return False
+            self.newest = lsn_of(frame)
+        return super().decode(frame)
 
 
-class DropsUpToBoundary(FakeSource):
+class DropsUpToBoundary(Decoder):
     """After a restart, skips rows written before the stored position, whenever they were committed."""
 
-    boundary = 0
+    boundary = -1
 
-    def open(self, after: Offset | None) -> None:
-        super().open(after)
-        self.boundary = after.position.order if after else 0
+    def decode(self, frame: bytes) -> bool:
+        if self.boundary < 0:
+            self.boundary = self.end_lsn
+        if frame[MESSAGE_AT] in CHANGES and lsn_of(frame) <= self.boundary:
+            return False
+        return super().decode(frame)
 
-    def events(self, transaction: Transaction) -> list[Event]:
-        by_change = events_by_change(transaction)
-        return [event for change, events in by_change if change.lsn > self.boundary for event in events]
+
+class ConfirmsOpenTransactionSource(RealSource):
+    decoder = ConfirmsOpenTransaction
 
 
-class ShowsToastAsNull(FakeSource):
+class DedupesByLsnSource(RealSource):
+    decoder = DedupesByLsn
+
+
+class DropsUpToBoundarySource(RealSource):
+    decoder = DropsUpToBoundary
+
+
+class ShowsToastAsNullSource(RealSource):
     """An update that left a long value alone says that the value is NULL."""
 
-    def events(self, transaction: Transaction) -> list[Event]:
-        changes = tuple(
-            change._replace(note=None) if change.note is UNCHANGED else change for change in transaction.changes
-        )
-        return events_of(transaction._replace(changes=changes))
+    unchanged = None
 
 
 class RetriesLater(FakeSink):
@@ -156,11 +177,11 @@ MUTANTS = [
     _mutant("publishes what was not flushed", Parts(pipeline=PublishesUnflushed), "I5"),
     _mutant("drops the held batch on a stop", Parts(pipeline=DropsHeldOnStop), "drain"),
     _mutant("is silent while the queue is full", Parts(pipeline=SilentWhileFull), "alive"),
-    _mutant("confirms an open transaction", Parts(source=ConfirmsOpenTransaction), "I1", "I5"),
+    _mutant("confirms an open transaction", Parts(source=ConfirmsOpenTransactionSource), "I1", "I5"),
     _mutant("confirms the first of three events", Parts(source=ConfirmsFirstOfThree), "I1", "I5"),
-    _mutant("dedupes by LSN", Parts(source=DedupesByLsn), "I1", "I4", "I5"),
-    _mutant("drops events up to the boundary", Parts(source=DropsUpToBoundary), "I1", "I4", "I5"),
-    _mutant("shows TOAST as NULL", Parts(source=ShowsToastAsNull), "I2"),
+    _mutant("dedupes by LSN", Parts(source=DedupesByLsnSource), "I1", "I2", "I4", "I5"),
+    _mutant("drops events up to the boundary", Parts(source=DropsUpToBoundarySource), "I1", "I2", "I4", "I5"),
+    _mutant("shows TOAST as NULL", Parts(source=ShowsToastAsNullSource), "I2"),
     _mutant("retries later", Parts(sink=RetriesLater), "I3", "I4"),
-    _mutant("saves without a sync", Parts(store=SavesWithoutSync), "I5"),
+    _mutant("saves without a sync", Parts(store=SavesWithoutSync), "I5", "drain"),
 ]

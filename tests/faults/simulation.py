@@ -36,7 +36,7 @@ class Ending(NamedTuple):
     stop_after: int | None = None
 
 
-REAL = Parts()
+MODEL = Parts()
 SMALL_LOG = [
     Transaction((Change(101, "c", "a", 1),), 102, 103),
     Transaction((Change(104, "k", "a", 2, new_key="b", new_version=1),), 106, 107),
@@ -45,7 +45,7 @@ SMALL_LOG = [
 """Six events: a new key in three of them, and two rows of a COPY written before the commit that precedes theirs."""
 
 
-def simulate(seed: int, parts: Parts = REAL) -> None:
+def simulate(seed: int, parts: Parts = MODEL) -> None:
     """Raises Violation with the seed, the invariant and the last steps."""
     rng = Random(seed)
     log = write_log(rng, rng.choice((3, 6, 12)))
@@ -65,8 +65,8 @@ def simulate_kill(schedule: int, kill_at: int, fate: Fate) -> bool:
     world = World(Random(schedule), SMALL_LOG, chunks=1)
     world.visible = len(SMALL_LOG)
     try:
-        killed = live(world, REAL, NO_FAULTS, Ending(kill_at=kill_at), fate, every_line=True)
-        live_out(world, REAL)
+        killed = live(world, MODEL, NO_FAULTS, Ending(kill_at=kill_at), fate, every_line=True)
+        live_out(world, MODEL)
     except Violation as violation:
         raise explained(violation, world, f"schedule {schedule}", f"killed at step {kill_at}, {fate}") from None
     return killed

@@ -5,24 +5,28 @@ from itertools import count, product
 
 import pytest
 
-from tests.faults.simulation import simulate, simulate_kill
+from tests.faults.postgres import RealSource
+from tests.faults.simulation import MODEL, Parts, simulate, simulate_kill
 from tests.faults.world import Fate
 
-BLOCKS = 20
-SEEDS = int(os.environ.get("TAILRACE_SEEDS", "3000"))
+BLOCKS = 10
+SEEDS = int(os.environ.get("TAILRACE_SEEDS", "2000"))
+SOURCES = pytest.mark.parametrize("parts", [MODEL, Parts(source=RealSource)], ids=["model", "postgres"])
 FATES = [Fate(*fate) for fate in product((0.0, 0.5, 1.0), (False, True), (False, True))]
 
 
 @pytest.mark.skipif("TAILRACE_SEED" not in os.environ, reason="TAILRACE_SEED names no seed to replay")
-def test_the_seed_to_replay_keeps_the_promise() -> None:
-    simulate(int(os.environ["TAILRACE_SEED"]))
+@SOURCES
+def test_the_seed_to_replay_keeps_the_promise(parts: Parts) -> None:
+    simulate(int(os.environ["TAILRACE_SEED"]), parts)
 
 
 @pytest.mark.skipif("TAILRACE_SEED" in os.environ, reason="TAILRACE_SEED names the one seed to replay")
 @pytest.mark.parametrize("block", range(BLOCKS))
-def test_no_seed_breaks_the_promise(block: int) -> None:
+@SOURCES
+def test_no_seed_breaks_the_promise(parts: Parts, block: int) -> None:
     for seed in range(block, SEEDS, BLOCKS):
-        simulate(seed)
+        simulate(seed, parts)
 
 
 @pytest.mark.skipif("TAILRACE_SEED" in os.environ, reason="TAILRACE_SEED names the one seed to replay")
