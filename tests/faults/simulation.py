@@ -58,6 +58,9 @@ def simulate(seed: int, parts: Parts = MODEL) -> None:
         live_out(world, parts)
     except Violation as violation:
         raise explained(violation, world, f"seed {seed}", f"replay it with TAILRACE_SEED={seed}") from None
+    except Exception as error:
+        error.add_note(f"seed {seed}: replay it with TAILRACE_SEED={seed}")
+        raise
 
 
 def simulate_kill(schedule: int, kill_at: int, fate: Fate) -> bool:
