@@ -62,8 +62,8 @@ class Output(NamedTuple):
 
 def demo(seconds: int, directory: Path | None) -> int:
     """Run the demo into `directory` (default ./demo-output); exit code 0 only where events and tables are equal."""
-    console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is stopped then, too
+    console = Console(soft_wrap=True)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is stopped then, too
     try:
         output = _prepare((directory or Path("demo-output")).absolute())
         with _postgres() as server:
@@ -74,6 +74,8 @@ def demo(seconds: int, directory: Path | None) -> int:
     except KeyboardInterrupt:
         print("demo: stopped before it could compare", file=sys.stderr)
         return exits.FINDINGS
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _prepare(directory: Path) -> Output:
@@ -154,16 +156,19 @@ def _workload(server: LocalPostgres) -> Iterator[subprocess.Popen[str]]:
 
 
 def _follow(console: Console, follower: Follower, output: Output, seconds: int) -> None:
-    """Show what arrives for `seconds`, or until Ctrl-C."""
+    """Show what arrives, for `seconds` from the first event on or until Ctrl-C."""
     with output.log.open("w") as log:
         tailrace = _tailrace(output, log)
         try:
             with Screen(console, follower, list(KEYS)) as screen:
-                deadline = time.monotonic() + seconds
+                deadline = time.monotonic() + PATIENCE_S
                 while time.monotonic() < deadline:
                     if tailrace.poll() is not None:
                         raise _ended(tailrace, output)
+                    started = follower.total > 0
                     follower.read()
+                    if follower.total and not started:
+                        deadline = time.monotonic() + seconds
                     screen.show()
                     time.sleep(0.05)
         except KeyboardInterrupt:
@@ -175,7 +180,8 @@ def _follow(console: Console, follower: Follower, output: Output, seconds: int) 
             except subprocess.TimeoutExpired:
                 tailrace.kill()
                 tailrace.wait()
-    if tailrace.returncode:
+    # A signal that came before tailrace could listen to it ended it where nothing was lost.
+    if tailrace.returncode not in (exits.DONE, -signal.SIGTERM):
         raise _ended(tailrace, output)
 
 
@@ -223,11 +229,11 @@ def _compare(console: Console, admin: psycopg.Connection[Row], output: Output, t
     console.print(drawn)
     console.print(f"{transactions['committed']:,} transactions committed, {transactions['rolled_back']:,} rolled back.")
     for words in found[:10]:
-        console.print(f"different: {words}", markup=False, soft_wrap=True)
-    if events:
-        console.print("The last event of", events[-1]["topic"])
-        console.print_json(json.dumps(_shortened(events[-1]["value"] or events[-2]["value"])))
-    console.print(f"The events lie in {output.events}", soft_wrap=True)
+        console.print(f"different: {words}", markup=False)
+    if shown := next((event for event in reversed(events) if event["value"] and event["value"]["op"] == "u"), None):
+        console.print("The newest update of", shown["topic"])
+        console.print_json(json.dumps(_shortened(shown["value"])))
+    console.print(f"The events lie in {output.events}")
     if found or not events:
         console.print(f"NOT EQUAL: {len(found):,} differences.")
         return exits.FINDINGS

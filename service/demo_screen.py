@@ -47,7 +47,7 @@ class Screen:
         if self._live:
             self._live.update(self._table(), refresh=True)
         else:
-            self._console.print(f"{self._summary()}; {self._by_table()}", soft_wrap=True)
+            self._console.print(f"{self._summary()}; {self._by_table()}")
 
     def _summary(self) -> str:
         elapsed_s = time.monotonic() - self._started_at

@@ -37,6 +37,19 @@ def test_the_demo_ends_with_tables_and_events_equal(tailrace: Tailrace, tmp_path
 
 
 @pytest.mark.usefixtures("wheel")
+def test_the_demo_fails_where_one_event_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def all_but_one(directory: Path) -> list[Any]:
+        events = [event for event in read_published(directory) if event["value"]]
+        return events[:-1]
+
+    monkeypatch.setattr(demo, "read_published", all_but_one)
+    assert demo.demo(1, tmp_path) == 1
+    assert "NOT EQUAL: 1 differences." in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("wheel")
 def test_ctrl_c_ends_the_demo_early_and_still_compares(tailrace: Tailrace, tmp_path: Path) -> None:
     running = tailrace.start("demo", "--seconds", "600", "--directory", tmp_path / "out")
     running.wait_for("events/s")
