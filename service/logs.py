@@ -3,6 +3,7 @@
 Everything logs through the standard library's loggers or structlog's; both end here in one form.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterable
@@ -32,7 +33,7 @@ def configure(connector: str = "", secrets: Iterable[str] = (), *, debug: bool =
     else:
         shared.append(_without_traceback)
     shared.append(_Hide(secrets))
-    render: Processor = Human(colours=terminal) if terminal else structlog.processors.JSONRenderer(default=str)
+    render: Processor = Human(colours=terminal) if terminal else _json_line
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
@@ -75,6 +76,11 @@ class Human:
 
     def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if self._colours and colour and text else text
+
+
+def _json_line(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    head = {key: event.pop(key) for key in ("timestamp", "level", "connector", "event") if key in event}
+    return json.dumps({**head, **event}, default=str, ensure_ascii=False)
 
 
 class _Named:

@@ -108,6 +108,8 @@ class _Attempts:
             pipeline = Pipeline(connector.name, source, sink, offsets, _delivery(connector))
             self._checkpoints = lambda: pipeline.checkpoints
             pipeline.run(self._stop, self._until_caught_up)
+            offset = offsets.load(connector.name)
+            log.info("stopped", position=offset.position.token if offset else "none")
 
 
 def _delivery(connector: config.Connector) -> Delivery:

@@ -1,13 +1,18 @@
 """The command line: what it prints, where, and with which exit code."""
 
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service import __version__
-from tests.servers import Tailrace
+from tests.servers import ROOT, Tailrace
 
 ADAPTERS = Path(__file__).parent / "adapters"
 
@@ -94,3 +99,16 @@ def test_logs_are_json_lines_where_nobody_watches(tailrace: Tailrace, standin: d
     assert (line["level"], line["connector"], line["hint"]) == ("error", "shop", "mend the log")
     assert line["event"] == "connector shop: the log has a gap"
     assert line["timestamp"].endswith("Z")
+
+
+def test_logs_are_for_people_on_a_terminal(tailrace: Tailrace, standin: dict[str, Any]) -> None:
+    standin["source"]["does"] = "gap"
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "service", "run", str(tailrace.write(standin)), "--state", str(tailrace.state)]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=terminal, check=False)
+    os.close(terminal)
+    lines = re.sub(r"\033\[\d+m", "", os.read(screen, 65536).decode()).splitlines()
+    os.close(screen)
+    assert done.returncode == 3
+    assert re.fullmatch(r"\d\d:\d\d:\d\d shop  error: connector shop: the log has a gap", lines[0])
+    assert lines[1].strip() == "mend the log"
