@@ -23,6 +23,9 @@ class Source(Protocol):
     def open(self, after: Offset | None) -> None:
         """Start behind `after`; None: as a new connector does. Refuses a log that no longer holds what follows."""
 
+    def open_view(self, start: str) -> None:
+        """Open to look: nothing is copied, stored or kept. `start`: ``now``, ``start`` or the source's own position."""
+
     def read(self, timeout_s: float) -> Batch | None:
         """The next batch, or None where nothing came within `timeout_s`."""
 

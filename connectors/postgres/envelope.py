@@ -74,7 +74,7 @@ class SourceBlock:
         self.commit_lsn = 0
 
     def begin(self, last_commit_lsn: int, commit_lsn: int, committed_at_us: int, xid: int) -> None:
-        """`last_commit_lsn` is of the transaction before, 0 where not known; `committed_at_us` counts from 2000-01-01."""
+        """`last_commit_lsn`: of the transaction before, 0 where unknown; `committed_at_us` counts from 2000-01-01."""
         self.commit_lsn = commit_lsn
         at_us = committed_at_us + _POSTGRES_EPOCH_US
         self._head = self._until_sequence(at_us, "false")

@@ -97,18 +97,24 @@ def _array(name: str, typmod: int, element: TypeInfo | None) -> ColumnType:
     )
 
 
-def _unavailable_array(item: ColumnType) -> bytes | None:
-    """One number for each byte of the placeholder, or the placeholder alone."""
+def _unavailable_array(item: ColumnType) -> bytes:
+    """The placeholder alone; of numbers one for each of its bytes, of booleans one for each of its bits.
+
+    Debezium does so for strings and integers, and shows NULL for the rest; a NULL here is always the table's own.
+    """
     kind = item.avro["type"] if isinstance(item.avro, dict) else item.avro
-    if kind in ("int", "long", "float", "double"):
-        write = item.encoder(b"\x02")
-        items = [write(b"%d" % byte) if kind in ("float", "double") else b"\x02" + long(byte) for byte in UNAVAILABLE]
-        return b"".join((long(len(items)), *items, b"\x00"))
-    if item.unavailable is None:
-        return None
-    one = sized(_UNAVAILABLE_UUID) if item.name == "uuid" else item.unavailable
-    # hstore's own placeholder is an object; an element of an array is the bare text, as of every other string.
-    return b"\x02\x02" + one + b"\x00"
+    write = item.encoder(b"\x02")
+    if kind in ("int", "long"):
+        items = [b"\x02" + long(byte) for byte in UNAVAILABLE]
+    elif kind in ("float", "double"):
+        items = [write(b"%d" % byte) for byte in UNAVAILABLE]
+    elif kind == "boolean":
+        items = [write(b"t" if byte >> bit & 1 else b"f") for byte in UNAVAILABLE for bit in range(7, -1, -1)]
+    elif item.name == "uuid":
+        items = [write(_UNAVAILABLE_UUID)]
+    else:
+        items = [b"\x02" + (item.unavailable or b"")]
+    return b"".join((long(len(items)), *items, b"\x00"))
 
 
 def _scalar(info: TypeInfo, name: str, typmod: int) -> ColumnType:
@@ -282,11 +288,9 @@ _KNOWN: Final[Mapping[str, Callable[[str, int], ColumnType]]] = {
 _EXTENSIONS: Final = frozenset({"ltree", "hstore"})
 """Types known by name wherever their extension was put."""
 
-_IN_ARRAYS: Final = frozenset(
-    ("bool", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "text", "varchar", "bpchar", "citext", "bytea")
-    + ("date", "time", "timetz", "timestamp", "timestamptz", "uuid", "json", "jsonb", "inet", "cidr", "macaddr")
-    + ("macaddr8", "ltree", "hstore")
-)
+_IN_ARRAYS: Final = frozenset(_KNOWN) - {"money", "bit", "varbit", "interval", "xml", "tsvector", "point"} | {
+    "text", "citext", "inet", "cidr", "macaddr", "macaddr8"
+}
 """The elements that Debezium has an array for, with enums and ranges."""
 
 _COMPUTED: Final[Mapping[str, bytes]] = {

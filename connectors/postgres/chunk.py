@@ -1,0 +1,176 @@
+"""One chunk of a table's copy: its rows, what the database snapshot behind it contains, and how far the copy is."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from psycopg import sql
+
+from connectors.postgres.catalog import TableName
+from connectors.postgres.table import CapturedTable
+from schema.change import UNCHANGED, Value, completed
+
+_ESCAPES = {ord("b"): 8, ord("f"): 12, ord("n"): 10, ord("r"): 13, ord("t"): 9, ord("v"): 11}
+_BACKSLASH = ord("\\")
+
+
+class Visible(NamedTuple):
+    """Which transactions a database snapshot contains; `until` is an LSN behind the last of them.
+
+    Source: PostgreSQL manual, "pg_snapshot Components".
+    """
+
+    first_running: int
+    first_unborn: int
+    running: frozenset[int]
+    until: int
+
+    @classmethod
+    def parse(cls, snapshot: str, until: int) -> "Visible":
+        """`snapshot` as pg_current_snapshot() prints it: ``10:20:10,14,15``."""
+        first, last, running = snapshot.split(":")
+        return cls(int(first), int(last), frozenset(int(xid) for xid in running.split(",") if xid), until)
+
+    def contains(self, xid: int) -> bool:
+        """`xid` is the log's: 32 bits, without the epoch."""
+        full = self._with_epoch(xid)
+        return full < self.first_running or (full < self.first_unborn and full not in self.running)
+
+    def counts_as_running(self, xid: int) -> bool:
+        return self._with_epoch(xid) in self.running
+
+    def dump(self) -> list[Any]:
+        return [self.first_running, self.first_unborn, sorted(self.running), self.until]
+
+    @classmethod
+    def load(cls, parts: Sequence[Any]) -> "Visible":
+        return cls(parts[0], parts[1], frozenset(parts[2]), parts[3])
+
+    def _with_epoch(self, xid: int) -> int:
+        full = (self.first_unborn & ~0xFFFFFFFF) | xid
+        return full - (1 << 32) if full > self.first_unborn + (1 << 31) else full
+
+
+class Progress(NamedTuple):
+    """How far one table's copy is.
+
+    `oid` tells a recreated table from the one that was copied; `after` is the last delivered key, as text;
+    `contained` belongs to a table without a key: transactions whose changes were in the copy already.
+    """
+
+    oid: int
+    done: bool = False
+    after: tuple[str, ...] | None = None
+    rows: int = 0
+    contained: Visible | None = None
+
+    def dump(self) -> str:
+        contained = self.contained.dump() if self.contained else None
+        return json.dumps([self.oid, self.done, self.after, self.rows, contained])
+
+    @classmethod
+    def load(cls, text: str) -> "Progress":
+        oid, done, after, rows, contained = json.loads(text)
+        return cls(oid, done, tuple(after) if after else None, rows, Visible.load(contained) if contained else None)
+
+
+class Chunk:
+    """Rows of one table between two keys, as COPY lines, and which of them changed since they were read.
+
+    `low` and `high` are the contents of its watermarks; `is_last` says that no row follows. `lsn` is where the log
+    stood at the first watermark.
+    """
+
+    def __init__(
+        self, table: CapturedTable, lines: list[bytes], visible: Visible, low: str, high: str, lsn: int, is_last: bool
+    ) -> None:
+        self.table = table
+        self.lines = lines
+        self.visible = visible
+        self.low = low
+        self.high = high
+        self.lsn = lsn
+        self.is_last = is_last
+        self.last_key = tuple(key_text(table, parse_line(lines[-1]))) if lines else None
+        self.is_open = False
+        self.is_stale = False
+        self.is_ready = False
+        self._row_of_key: dict[bytes | None, int] | None = None
+
+    def change(self, key: bytes | None, values: list[Value]) -> None:
+        """The stream changed the row of `key`: it leaves the chunk.
+
+        A value that the log left out is taken from it, for no reader has seen it yet.
+        """
+        if self._row_of_key is None:
+            encode = self.table.encoder.key
+            self._row_of_key = {encode(parse_line(line)): i for i, line in enumerate(self.lines)}
+        row = self._row_of_key.pop(key, None)
+        if row is None:
+            return
+        if UNCHANGED in values:
+            values[:] = completed(values, parse_line(self.lines[row]))
+        self.lines[row] = b""
+
+    def rows(self) -> Iterator[list[Value]]:
+        """What the stream has not changed, in key order."""
+        for line in self.lines:
+            if line:
+                yield parse_line(line)
+
+
+def chunk_query(
+    name: TableName, table: CapturedTable, row_filter: str | None, after: tuple[str, ...] | None, limit: int | None
+) -> sql.Composed:
+    """The rows behind the key `after`, in key order, at most `limit`."""
+    columns = [sql.Identifier(column.name) for column in table.relation.columns]
+    key = sql.SQL(", ").join(columns[i] for i in table.key)
+    only = sql.SQL("") if name.is_partitioned else sql.SQL("only ")
+    query = sql.SQL("select {} from {}{}").format(
+        sql.SQL(", ").join(columns), only, sql.Identifier(name.schema, name.name)
+    )
+    conditions = []
+    if row_filter:
+        conditions.append(sql.SQL("({})").format(sql.SQL(row_filter)))
+    if after is not None:
+        conditions.append(sql.SQL("({}) > ({})").format(key, sql.SQL(", ").join(map(sql.Literal, after))))
+    if conditions:
+        query += sql.SQL(" where ") + sql.SQL(" and ").join(conditions)
+    if table.key:
+        query += sql.SQL(" order by {}").format(key)
+    if limit is not None:
+        query += sql.SQL(" limit {}").format(sql.Literal(limit))
+    return query
+
+
+def key_text(table: CapturedTable, values: Sequence[Value]) -> Iterator[str]:
+    """The key of a row as the server's text."""
+    for i in table.key:
+        value = values[i]
+        assert isinstance(value, bytes), "a key column is NOT NULL"
+        yield value.decode()
+
+
+def parse_line(line: bytes) -> list[Value]:
+    """One line of COPY's text format, newline included, as values in column order.
+
+    Source: PostgreSQL manual, COPY, "Text Format"; CopyAttributeOutText writes no octal or hexadecimal escapes.
+    """
+    fields: list[Value] = line[:-1].split(b"\t")  # type: ignore[assignment]
+    if b"\\" not in line:
+        return fields
+    return [
+        None if field == b"\\N" else _unescape(field) if b"\\" in field else field  # type: ignore[operator, arg-type]
+        for field in fields
+    ]
+
+
+def _unescape(field: bytes) -> bytes:
+    out = bytearray()
+    rest = iter(field)
+    for byte in rest:
+        if byte == _BACKSLASH:
+            byte = next(rest)
+            byte = _ESCAPES.get(byte, byte)
+        out.append(byte)
+    return bytes(out)

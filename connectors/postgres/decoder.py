@@ -1,0 +1,225 @@
+"""Frames become changes of one transaction, changes become events."""
+
+import time
+from collections.abc import Callable
+
+from connectors.patterns import selected
+from connectors.postgres import pgoutput
+from connectors.postgres.config import PostgresConfig
+from connectors.postgres.envelope import clock
+from connectors.postgres.pgoutput import DELETE, INSERT, MESSAGE_AT, TRUNCATE, UPDATE, MalformedFrame
+from connectors.postgres.snapshot import WATERMARK_PREFIX, Copied, Snapshot
+from connectors.postgres.table import CapturedTable, Tables
+from schema.change import completed
+from schema.errors import NullInRequired
+from schema.event import Event
+
+
+class Decoder:
+    """Holds the tables that the stream has announced and the open transaction; appends to `events`.
+
+    `end_lsn` is the position behind the last whole transaction; `inside` says that one is open. `decode` raises
+    MalformedFrame, SchemaError, psycopg.Error (the catalogue is asked where a table's shape is new).
+    """
+
+    def __init__(self, config: PostgresConfig, tables: Tables, snapshot: Snapshot, end_lsn: int) -> None:
+        self._config = config
+        self._tables = tables
+        self._snapshot = snapshot
+        self._captured: dict[bytes, CapturedTable | None] = {}
+        self._clock = clock(time.time_ns())
+        self._xid = 0
+        self._previous_lsn = self._commit_lsn = end_lsn
+        self._committed_at_us = 0
+        self._nth = 0
+        self._pause = False
+        self.end_lsn = end_lsn
+        self.inside = False
+        self.events: list[Event] = []
+        self.marks: set[str] = set()
+
+    def tick(self) -> None:
+        """Events decoded from here on carry the time of this call."""
+        self._clock = clock(time.time_ns())
+
+    def take_events(self) -> list[Event]:
+        """What was decoded since the last call."""
+        events, self.events = self.events, []
+        return events
+
+    def decode(self, frame: bytes) -> bool:
+        """One WAL frame. True: stop here, between two transactions, for copied rows are to be delivered."""
+        kind = frame[MESSAGE_AT]
+        if kind == INSERT:
+            self._insert(frame)
+        elif kind == UPDATE:
+            self._update(frame)
+        elif kind == DELETE:
+            self._delete(frame)
+        elif kind == pgoutput.BEGIN:
+            self._begin(frame)
+        elif kind == pgoutput.COMMIT:
+            return self._commit(frame)
+        elif kind == pgoutput.RELATION:
+            self._relation(frame)
+        elif kind == TRUNCATE:
+            self._truncate(frame)
+        elif kind == pgoutput.LOGICAL:
+            self._message(frame)
+        elif kind not in (pgoutput.TYPE, pgoutput.ORIGIN):
+            raise MalformedFrame(f"unknown message {chr(kind)!r}")
+        return False
+
+    def copied(self, copied: Copied, limit_bytes: int) -> tuple[int, bool]:
+        """Append the next rows of a copy as events, about `limit_bytes`: (their size, whether more follow)."""
+        table = copied.table
+        now_ns = time.time_ns()
+        source = table.block.snapshot(copied.lsn, now_ns)
+        size = 0
+        for values in copied.rows:
+            try:
+                value = table.encoder.read(values, source, self._clock)
+            except NullInRequired as error:
+                table = self._tables.loosened(table, error.column)
+                value = table.encoder.read(values, source, self._clock)
+            self._append(table, table.encoder.key(values), value)
+            size += len(value)
+            if size >= limit_bytes:
+                return size, True
+        return size, False
+
+    # -- transactions
+
+    def _begin(self, frame: bytes) -> None:
+        self._previous_lsn = self._commit_lsn
+        self._commit_lsn, self._committed_at_us, self._xid = pgoutput.begin(frame)
+        self._nth = 0
+        self.inside = True
+        self._snapshot.begin(self._xid)
+
+    def _commit(self, frame: bytes) -> bool:
+        self.inside = False
+        self.end_lsn = pgoutput.commit(frame).end_lsn
+        pause, self._pause = self._pause, False
+        return pause
+
+    def _message(self, frame: bytes) -> None:
+        message = pgoutput.logical_message(frame)
+        if message.prefix == WATERMARK_PREFIX:
+            content = message.content.decode()
+            self.marks.discard(content)
+            self._pause |= self._snapshot.watermark(content)
+
+    def _relation(self, frame: bytes) -> None:
+        relation = pgoutput.relation(frame)
+        wanted = selected(self._config.tables, f"{relation.schema}.{relation.name}")
+        self._captured[pgoutput.relation_oid(frame)] = self._tables.captured(relation) if wanted else None
+        self._snapshot.relation(relation)
+
+    # -- changes
+
+    def _insert(self, frame: bytes) -> None:
+        table = self._table(frame)
+        if table is None:
+            return
+        values = pgoutput.inserted(frame)
+        source = self._source(table, frame)
+        encoder = table.encoder
+        try:
+            key = encoder.key(values)
+            if self._snapshot.chunk is not None:
+                self._snapshot.changed(table.relation.oid, key, values)
+            value = encoder.create(values, source, self._clock)
+        except NullInRequired as error:
+            self._again(self._insert, frame, table, error)
+            return
+        self._append(table, key, value)
+
+    def _update(self, frame: bytes) -> None:
+        table = self._table(frame)
+        if table is None:
+            return
+        kind, before, after = pgoutput.updated(frame)
+        if kind == "O":
+            after = completed(after, before or ())
+        source = self._source(table, frame)
+        encoder = table.encoder
+        try:
+            key = encoder.key(after)
+            old_key = key if before is None else encoder.key(before)
+            if self._snapshot.chunk is not None:
+                self._snapshot.changed(table.relation.oid, old_key, after)
+                self._snapshot.changed(table.relation.oid, key, after)
+            if old_key != key and before is not None:
+                deleted = encoder.delete(before, source, self._clock, key_only=kind == "K")
+                created = encoder.create(after, source, self._clock)
+                self._append(table, old_key, deleted)
+                self._append(table, old_key, None)
+                self._append(table, key, created)
+                return
+            value = encoder.update(before if kind == "O" else None, after, source, self._clock)
+        except NullInRequired as error:
+            self._again(self._update, frame, table, error)
+            return
+        self._append(table, key, value)
+
+    def _delete(self, frame: bytes) -> None:
+        table = self._table(frame)
+        if table is None:
+            return
+        kind, before = pgoutput.deleted(frame)
+        encoder = table.encoder
+        try:
+            key = encoder.key(before)
+            value = encoder.delete(before, self._source(table, frame), self._clock, key_only=kind == "K")
+        except NullInRequired as error:
+            self._again(self._delete, frame, table, error)
+            return
+        if self._snapshot.chunk is not None:
+            self._snapshot.changed(table.relation.oid, key, before)
+        self._append(table, key, value)
+        if key is not None:
+            self._append(table, key, None)
+
+    def _truncate(self, frame: bytes) -> None:
+        for oid in pgoutput.truncated(frame):
+            table = self._captured[oid]
+            if table is not None:
+                self._snapshot.truncated(table.relation.oid)
+                value = table.encoder.truncate(self._source(table, frame), self._clock)
+                self.events.append(
+                    Event(f"{table.topic}.truncate", table.name, None, value, (self._commit_lsn, self._nth))
+                )
+                self._nth += 1
+
+    def _again(
+        self, change: Callable[[bytes], None], frame: bytes, table: CapturedTable, error: NullInRequired
+    ) -> None:
+        """Once more with the column nullable: the catalogue's NOT NULL is younger than this change."""
+        loosened = self._tables.loosened(table, error.column)
+        self._captured[pgoutput.relation_oid(frame)] = loosened
+        change(frame)
+
+    def _table(self, frame: bytes) -> CapturedTable | None:
+        oid = pgoutput.relation_oid(frame)
+        try:
+            table = self._captured[oid]
+        except KeyError:
+            raise MalformedFrame(f"a change of a relation never announced: {int.from_bytes(oid, 'big')}") from None
+        if (
+            table is not None
+            and self._snapshot.contained
+            and self._snapshot.leaves_out(table.relation.oid, self._xid, self._commit_lsn)
+        ):
+            return None
+        return table
+
+    def _source(self, table: CapturedTable, frame: bytes) -> bytes:
+        block = table.block
+        if block.commit_lsn != self._commit_lsn:
+            block.begin(self._previous_lsn, self._commit_lsn, self._committed_at_us, self._xid)
+        return block.change(pgoutput.lsn_of(frame))
+
+    def _append(self, table: CapturedTable, key: bytes | None, value: bytes | None) -> None:
+        self.events.append(Event(table.topic, table.name, key, value, (self._commit_lsn, self._nth)))
+        self._nth += 1

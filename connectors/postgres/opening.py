@@ -1,0 +1,212 @@
+"""Opening one connector's log: which server, which tables, which slot, from where."""
+
+from typing import Any, NamedTuple
+
+import psycopg
+import structlog
+
+from connectors.errors import LogGap, SourceMisconfigured, SourceRefused
+from connectors.patterns import selected, without_match
+from connectors.postgres import slot as slots
+from connectors.postgres.catalog import Catalog, TableName
+from connectors.postgres.config import PostgresConfig
+from connectors.postgres.stream import ReplicationStream, connect, format_lsn, parse_lsn, source_error
+from offsets.position import Offset, Position
+
+log = structlog.get_logger("tailrace")
+
+
+class OpenLog(NamedTuple):
+    """A stream that is running from `position` on, and an ordinary connection beside it."""
+
+    stream: ReplicationStream
+    connection: psycopg.Connection[Any]
+    catalog: Catalog
+    tables: list[TableName]
+    position: Position
+    confirmed: int
+
+
+class View(NamedTuple):
+    """Look without leaving a trace. `start`: ``now``, ``start`` (where the connector's slot begins) or an LSN."""
+
+    start: str
+
+
+def open_log(config: PostgresConfig, connector: str, after: Offset | View | None) -> OpenLog:
+    """Check, make what is absent, and start the stream. Leaves no connection open where it raises SourceError."""
+    connection = connect(config, application=f"tailrace {connector}")
+    try:
+        replication = connect(config, replication=True, application=f"tailrace {connector}")
+    except BaseException:
+        connection.close()
+        raise
+    try:
+        return _open(config, connection, replication, after)
+    except psycopg.Error as error:
+        connection.close()
+        replication.close()
+        raise source_error(error, config) from None
+    except BaseException:
+        connection.close()
+        replication.close()
+        raise
+
+
+def _open(
+    config: PostgresConfig,
+    connection: psycopg.Connection[Any],
+    replication: psycopg.Connection[Any],
+    after: Offset | View | None,
+) -> OpenLog:
+    check_server(connection, config)
+    server = slots.identify(replication)
+    catalog = Catalog(connection)
+    tables = captured_tables(config, catalog)
+    report_patterns(config, tables, is_new=not isinstance(after, Offset))
+    if isinstance(after, View):
+        name, start = _passing_slot(config, connection, replication, after.start)
+    elif config.snapshot == "only":
+        ensure_published(connection, config, tables)
+        name, start = _passing_slot(config, connection, replication, "now")
+    else:
+        name, start = _lasting_slot(config, connection, replication, server, tables, after)
+    slot = slots.find(connection, name)
+    stream = ReplicationStream(replication, config)
+    stream.start(name, start, config.publication)
+    position = Position(start, format_lsn(start), slots.origin(server, config))
+    return OpenLog(stream, connection, catalog, tables, position, slot.confirmed if slot else start)
+
+
+def _lasting_slot(
+    config: PostgresConfig,
+    connection: psycopg.Connection[Any],
+    replication: psycopg.Connection[Any],
+    server: slots.Server,
+    tables: list[TableName],
+    after: Offset | None,
+) -> tuple[str, int]:
+    """The connector's own slot and where to start in it."""
+    slot = slots.find(connection, config.slot)
+    if after is not None:
+        slots.check_resumable(after.position, slot, server, config)
+        if not slots.publication_exists(connection, config.publication):
+            raise SourceRefused(
+                f"publication {config.publication} is gone; the log behind our offset needs the one that was there",
+                "run `tailrace offsets reset`, drop the slot, and start again: every table is copied anew",
+            )
+    # The publication first: the log is decoded with the publications of its own time.
+    ensure_published(connection, config, tables)
+    if slot is not None:
+        return config.slot, after.position.order if after else slot.confirmed
+    start = slots.create(replication, config.slot)
+    log.info("slot made", slot=config.slot, position=format_lsn(start))
+    return config.slot, start
+
+
+def _passing_slot(
+    config: PostgresConfig, connection: psycopg.Connection[Any], replication: psycopg.Connection[Any], start: str
+) -> tuple[str, int]:
+    """A slot that ends with the connection: a new one, or a copy of the connector's to look back with."""
+    name = f"{config.slot[:48]}_{replication.info.backend_pid}"
+    if start == "now":
+        if not slots.publication_exists(connection, config.publication):
+            ensure_published(connection, config, captured_tables(config, Catalog(connection)))
+        return name, slots.create(replication, name, temporary=True)
+    slot = slots.find(connection, config.slot)
+    if slot is None:
+        raise SourceMisconfigured(
+            f"slot {config.slot} does not exist yet, so there is nothing to look back at",
+            "look from now on (--from now), or run the connector first",
+        )
+    lsn = slot.confirmed if start == "start" else _parsed_lsn(start)
+    if lsn < slot.confirmed:
+        raise LogGap(
+            f"the server has forgotten what was committed before {format_lsn(slot.confirmed)}",
+            f"look from {format_lsn(slot.confirmed)} or later (--from start)",
+        )
+    slots.copy(replication, config.slot, name)
+    return name, lsn
+
+
+def _parsed_lsn(text: str) -> int:
+    try:
+        return parse_lsn(text)
+    except ValueError:
+        raise SourceMisconfigured(
+            f"{text!r} is no position of a Postgres log", "give now, start, or an LSN such as 0/31C6530"
+        ) from None
+
+
+def check_server(connection: psycopg.Connection[Any], config: PostgresConfig) -> None:
+    """Raise SourceRefused for a server that cannot serve us."""
+    if connection.info.server_version < slots.FIRST_VERSION:
+        raise SourceRefused(
+            f"{config.host} runs Postgres {connection.info.server_version // 10000}; 14 is the first that works",
+            "upgrade the server",
+        )
+    row = connection.execute("select current_setting('wal_level'), pg_is_in_recovery()").fetchone()
+    assert row is not None
+    if row[0] != "logical":
+        raise SourceRefused(
+            f"{config.host} has wal_level = {row[0]}; the log then lacks what change capture needs",
+            "run `alter system set wal_level = logical` as a superuser and restart the server",
+        )
+    if row[1]:
+        raise SourceRefused(
+            f"{config.host} is a standby and takes no watermarks",
+            "point source.host at the primary, or promote this server",
+        )
+
+
+def captured_tables(config: PostgresConfig, catalog: Catalog) -> list[TableName]:
+    """The tables to capture now."""
+    return [table for table in catalog.tables() if selected(config.tables, table.full)]
+
+
+def report_patterns(config: PostgresConfig, tables: list[TableName], *, is_new: bool) -> None:
+    """A new connector whose patterns find nothing is misconfigured; for an old one, tables come and go."""
+    missing = without_match(config.tables, (table.full for table in tables))
+    if missing and is_new:
+        raise SourceMisconfigured(
+            f"source.tables: no table matches {', '.join(missing)} in database {config.database}",
+            "correct the name (schema.table, case as in the catalogue) or create the table first",
+        )
+    for pattern in missing:
+        log.warning("source.tables: nothing matches any more", pattern=pattern)
+
+
+def ensure_published(
+    connection: psycopg.Connection[Any], config: PostgresConfig, tables: list[TableName]
+) -> None:
+    """Make the publication, or add what it lacks. Raises SourceRefused where the user may not."""
+    name = config.publication
+    if not slots.publication_exists(connection, name):
+        try:
+            slots.create_publication(connection, name, tables)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise _may_not(config, f"may not create publication {name}", error, create_sql(name, tables)) from None
+        log.info("publication made", publication=name, tables=len(tables))
+        return
+    published = slots.published_tables(connection, name)
+    for table in tables:
+        if table.full in published:
+            continue
+        try:
+            slots.add_table(connection, name, table)
+        except psycopg.errors.InsufficientPrivilege as error:
+            mend = f"alter publication {name} add table {table.quoted()}"
+            raise _may_not(config, f"may not add {table.full} to publication {name}", error, mend) from None
+        log.info("table added to the publication", table=table.full, publication=name)
+
+
+def create_sql(name: str, tables: list[TableName]) -> str:
+    """The statement that the owner of the tables can run for us."""
+    listed = ", ".join(table.quoted() for table in tables)
+    return f"create publication {name} for table {listed} with (publish_via_partition_root = true)"
+
+
+def _may_not(config: PostgresConfig, what: str, error: psycopg.Error, statement: str) -> SourceRefused:
+    return SourceRefused(
+        f"user {config.user} {what}: {error.diag.message_primary}", f"as the owner of the tables, run: {statement}"
+    )

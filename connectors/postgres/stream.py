@@ -1,0 +1,212 @@
+"""Postgres sockets: the replication stream and COPY. The only file that touches libpq.
+
+Source: PostgreSQL manual, "Streaming Replication Protocol" (START_REPLICATION, standby status update).
+"""
+
+import time
+from collections.abc import Iterator
+from select import select
+from struct import Struct
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+
+from connectors.errors import LogGap, SourceError, SourceMisconfigured, SourceRefused, SourceUnreachable
+from connectors.postgres.config import PostgresConfig
+from connectors.postgres.types import SESSION_SETTINGS
+
+_STATUS = Struct(">cQQQqB")
+_POSTGRES_EPOCH_S = 946_684_800
+_LINGER_S = 0.0005
+
+
+def connect(config: PostgresConfig, *, replication: bool = False, application: str) -> psycopg.Connection[Any]:
+    """An autocommit connection whose text output is what connectors.postgres.types reads. Raises SourceError."""
+    options = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
+    conninfo = make_conninfo(
+        **config.conninfo(),
+        application_name=application,
+        options=options,
+        client_encoding="utf8",
+        **({"replication": "database"} if replication else {}),
+    )
+    try:
+        return psycopg.connect(conninfo, autocommit=True)
+    except psycopg.Error as error:
+        raise source_error(error, config) from None
+
+
+def source_error(error: psycopg.Error, config: PostgresConfig) -> SourceError:
+    """What a Postgres error means to us: by SQLSTATE where the server answered, else by libpq's text."""
+    where = f"{config.host}:{config.port}/{config.database}"
+    text = " ".join(str(error).split())
+    state = error.sqlstate or _state_of_connect_error(text)
+    match state:
+        case "28P01" | "28000":
+            return SourceRefused(
+                f"{where} refused user {config.user}: {text}",
+                "correct source.user and source.password, or the server's pg_hba.conf",
+            )
+        case "3D000":
+            return SourceMisconfigured(
+                f"{where}: the database does not exist", "correct source.database, or create it"
+            )
+        case "42501":
+            return SourceRefused(f"{where}: {text}", "run `tailrace check` for the SQL that grants what is missing")
+        case "55006":
+            return SourceUnreachable(
+                f"{where}: {text}",
+                "another process reads this slot; stop it (select * from pg_replication_slots), or use another slot",
+            )
+        case "58P01" | "55000":
+            return LogGap(f"{where}: {text}", "run `tailrace offsets reset` to take a new snapshot")
+        case "tls":
+            return SourceRefused(f"{where}: {text}", "correct source.tls; `verify-full` is the default off this host")
+        case None:
+            return SourceUnreachable(f"{where}: {text}", "check that the server runs and that this host may reach it")
+    retryable = state[:2] in ("08", "53", "57", "58", "XX", "40")
+    return (SourceUnreachable if retryable else SourceRefused)(
+        f"{where}: {text} (SQLSTATE {state})", "see the server's log for the whole story"
+    )
+
+
+def _state_of_connect_error(text: str) -> str | None:
+    """libpq gives no SQLSTATE for a refused connection, only the server's sentence."""
+    for sentence, state in (
+        ("password authentication failed", "28P01"),
+        ("no password supplied", "28P01"),
+        ("no pg_hba.conf entry", "28000"),
+        ("role \"", "28000"),
+        ("does not exist", "3D000"),
+        ("certificate", "tls"),
+        ("does not support SSL", "tls"),
+        ("must be superuser or replication role", "42501"),
+        ("permission denied", "42501"),
+    ):
+        if sentence in text:
+            return state
+    return None
+
+
+class ReplicationStream:
+    """One START_REPLICATION. Frames come as bytes; statuses go back on the same socket."""
+
+    def __init__(self, connection: psycopg.Connection[Any], config: PostgresConfig) -> None:
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._config = config
+        self.silent_s = 0.0
+        """How long we have listened and the server has said nothing."""
+
+    def start(self, slot: str, position: int, publication: str) -> None:
+        """Stream from `position` on. Raises SourceError, LogGap among them."""
+        name = publication.replace('"', '""').replace("'", "''")
+        command = (
+            f'START_REPLICATION SLOT "{slot}" LOGICAL {format_lsn(position)} '
+            f"(proto_version '1', publication_names '\"{name}\"', messages 'true')"
+        )
+        try:
+            result = self._pgconn.exec_(command.encode())
+        except psycopg.Error as error:
+            raise source_error(error, self._config) from None
+        if result.status != pq.ExecStatus.COPY_BOTH:
+            raise source_error(psycopg.errors.error_from_result(result), self._config)
+
+    def receive(self, timeout_s: float, limit_bytes: int) -> list[bytes]:
+        """The frames that are here, up to about `limit_bytes`; empty where none came within `timeout_s`.
+
+        Raises SourceUnreachable where the connection broke or ended.
+        """
+        frames: list[bytes] = []
+        size = 0
+        get = self._pgconn.get_copy_data
+        try:
+            while True:
+                count, data = get(1)
+                if count > 0:
+                    frames.append(bytes(data))
+                    size += count
+                    if size >= limit_bytes:
+                        return frames
+                elif count == 0:
+                    if frames or not self._wait(timeout_s):
+                        return frames
+                else:
+                    raise self._ended()
+        except psycopg.Error as error:
+            raise source_error(error, self._config) from None
+
+    def linger(self) -> None:
+        """Let the server send more rows before the next `receive`: one system call for many rows, not for two."""
+        time.sleep(_LINGER_S)
+        try:
+            self._pgconn.consume_input()
+        except psycopg.Error as error:
+            raise source_error(error, self._config) from None
+
+    def send_status(self, received: int, flushed: int, *, ask_reply: bool = False) -> None:
+        """Tell the server what we hold and what it may forget; `ask_reply` asks for a keepalive at once."""
+        clock_us = int((time.time() - _POSTGRES_EPOCH_S) * 1_000_000)
+        try:
+            self._pgconn.put_copy_data(_STATUS.pack(b"r", received, flushed, flushed, clock_us, ask_reply))
+            self._pgconn.flush()
+        except psycopg.Error as error:
+            raise source_error(error, self._config) from None
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _wait(self, timeout_s: float) -> bool:
+        readable, _, _ = select([self._pgconn.socket], [], [], timeout_s)
+        if not readable:
+            self.silent_s += timeout_s
+            return False
+        self.silent_s = 0.0
+        self._pgconn.consume_input()
+        return True
+
+    def _ended(self) -> SourceError:
+        result = self._pgconn.get_result()
+        if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
+            return source_error(psycopg.errors.error_from_result(result), self._config)
+        return SourceUnreachable(f"{self._config.host}: the server ended the stream", "it is opened again")
+
+
+def copy_out(connection: psycopg.Connection[Any], query: str, limit_bytes: int | None) -> Iterator[bytes]:
+    """The lines of ``COPY (query) TO STDOUT``, each with its newline, one by one.
+
+    Behind `limit_bytes` the query is cancelled and the lines end: the caller sees a prefix. Raises psycopg.Error.
+    """
+    pgconn = connection.pgconn
+    result = pgconn.exec_(f"COPY ({query}) TO STDOUT".encode())
+    if result.status != pq.ExecStatus.COPY_OUT:
+        raise psycopg.errors.error_from_result(result)
+    size = 0
+    cancelled = False
+    while True:
+        count, data = pgconn.get_copy_data(0)
+        if count < 0:
+            break
+        if cancelled:
+            continue
+        yield bytes(data)
+        size += count
+        if limit_bytes is not None and size >= limit_bytes:
+            connection.cancel_safe()
+            cancelled = True
+    while (ended := pgconn.get_result()) is not None:
+        if ended.status == pq.ExecStatus.FATAL_ERROR and not cancelled:
+            raise psycopg.errors.error_from_result(ended)
+
+
+def format_lsn(lsn: int) -> str:
+    """``0/31C6530``."""
+    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
+
+
+def parse_lsn(text: str) -> int:
+    """Raises ValueError."""
+    high, low = text.split("/")
+    return int(high, 16) << 32 | int(low, 16)

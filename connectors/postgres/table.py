@@ -1,0 +1,59 @@
+"""Captured tables: one object per version of a table, ready to encode."""
+
+from typing import NamedTuple
+
+from connectors.postgres.catalog import Catalog
+from connectors.postgres.envelope import SOURCE_SCHEMA, SourceBlock
+from connectors.postgres.pgoutput import Relation
+from schema.avro import key_schema, topic_name, value_schema
+from schema.encoder import TableEncoder
+from schema.registry import Registry
+
+
+class CapturedTable(NamedTuple):
+    """`key` holds column indexes in key order; `block` writes the event's `source` struct."""
+
+    name: str
+    topic: str
+    relation: Relation
+    key: tuple[int, ...]
+    encoder: TableEncoder
+    block: SourceBlock
+
+
+class Tables:
+    """Turns what the log shows of a table into something that encodes, registering its schemas first."""
+
+    def __init__(self, catalog: Catalog, registry: Registry, topic_prefix: str, database: str, version: str) -> None:
+        self._catalog = catalog
+        self._registry = registry
+        self._topic_prefix = topic_prefix
+        self._database = database
+        self._version = version
+        self._nullable: dict[str, frozenset[str]] = {}
+
+    def captured(self, relation: Relation) -> CapturedTable:
+        """The version that `relation` and the catalogue make, with its schemas registered.
+
+        Raises Incompatible, psycopg.Error, and what the registry raises.
+        """
+        full = f"{relation.schema}.{relation.name}"
+        table = self._catalog.version(relation, self._nullable.get(full, frozenset()))
+        topic = topic_name(self._topic_prefix, full)
+        key = key_schema(table, topic)
+        key_id = None if key is None else self._registry.register(f"{topic}-key", key).id
+        value = value_schema(table, topic, SOURCE_SCHEMA)
+        value_id = self._registry.register(f"{topic}-value", value).id
+        return CapturedTable(
+            full,
+            topic,
+            relation,
+            table.key,
+            TableEncoder(table, key_id, value_id),
+            SourceBlock(self._version, self._topic_prefix, self._database, relation.schema, relation.name),
+        )
+
+    def loosened(self, table: CapturedTable, column: str) -> CapturedTable:
+        """The same table with `column` nullable: the log holds a NULL from before a SET NOT NULL."""
+        self._nullable[table.name] = self._nullable.get(table.name, frozenset()) | {column}
+        return self.captured(table.relation)
