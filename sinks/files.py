@@ -48,7 +48,7 @@ class FilesConfig(BaseModel):
     directory: Path = Field(description="Folder that holds a folder per topic; made where absent.")
     format: Literal["jsonl", "avro"] = Field(
         default="jsonl",
-        description="jsonl: decoded, one JSON object a line; avro: object container files, about ten times cheaper.",
+        description="jsonl: decoded, one JSON object a line; avro: object container files, at a fraction of the cost.",
     )
     codec: Codec = Field(default="null", description="Compression of avro files' blocks.")
     roll_bytes: int = Field(default=128 << 20, ge=1, description="Publish a file at this size, in bytes.")

@@ -10,9 +10,10 @@ import fastavro
 from fastavro.write import Writer
 
 from schema.change import Avro as Schema
-from schema.decode import HEADER_BYTES, full_name, schema_id
+from schema.decode import HEADER_BYTES, schema_id
 from schema.errors import Undecodable
 from schema.event import Event
+from schema.reader import full_name
 from sinks.base import Schemas
 from sinks.errors import Rejected
 
