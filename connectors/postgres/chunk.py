@@ -11,6 +11,8 @@ from connectors.postgres.table import CapturedTable
 from schema.change import UNCHANGED, Value, completed
 
 _ESCAPES = {ord("b"): 8, ord("f"): 12, ord("n"): 10, ord("r"): 13, ord("t"): 9, ord("v"): 11}
+AGAIN_ROWS = 100
+"""How many moved rows are read again at a time."""
 _BACKSLASH = ord("\\")
 
 
@@ -54,35 +56,53 @@ class Visible(NamedTuple):
 class Progress(NamedTuple):
     """How far one table's copy is.
 
-    `oid` tells a recreated table from the one that was copied; `after` is the last delivered key, as text;
-    `contained` belongs to a table without a key: transactions whose changes were in the copy already.
+    `oid` tells a recreated table from the one that was copied; `after` is the last delivered key, as text; `ended`
+    says that no row lies behind it. `again` holds the keys of rows that moved while the log left values of theirs
+    out: they may have moved to where the copy had already been. `contained` belongs to a table without a key:
+    transactions whose changes were in the copy already.
     """
 
     oid: int
     done: bool = False
-    after: tuple[str, ...] | None = None
     rows: int = 0
+    after: tuple[str, ...] | None = None
+    ended: bool = False
+    again: tuple[tuple[str, ...], ...] = ()
     contained: Visible | None = None
 
+    def behind(self, chunk: "Chunk", is_last: bool) -> "Progress":
+        """With `chunk` delivered; `is_last`: no row lies behind it."""
+        if self.ended:
+            moved = self._replace(again=self.again[AGAIN_ROWS:])
+        else:
+            moved = self._replace(after=chunk.last_key or self.after, ended=is_last)
+        return moved._replace(rows=self.rows + len(chunk.lines), done=moved.ended and not moved.again)
+
     def dump(self) -> str:
-        contained = self.contained.dump() if self.contained else None
-        return json.dumps([self.oid, self.done, self.after, self.rows, contained])
+        return json.dumps([*self[:6], self.contained.dump() if self.contained else None])
 
     @classmethod
     def load(cls, text: str) -> "Progress":
-        oid, done, after, rows, contained = json.loads(text)
-        return cls(oid, done, tuple(after) if after else None, rows, Visible.load(contained) if contained else None)
+        oid, done, rows, after, ended, again, contained = json.loads(text)
+        return cls(
+            oid,
+            done,
+            rows,
+            tuple(after) if after else None,
+            ended,
+            tuple(map(tuple, again)),
+            Visible.load(contained) if contained else None,
+        )
 
 
 class Chunk:
     """Rows of one table between two keys, as COPY lines, and which of them changed since they were read.
 
-    `low` and `high` are the contents of its watermarks; `is_last` says that no row follows. `lsn` is where the log
-    stood at the first watermark.
+    `low` and `high` are the contents of its watermarks; `lsn` is where the log stood at the first.
     """
 
     def __init__(
-        self, table: CapturedTable, lines: list[bytes], visible: Visible, low: str, high: str, lsn: int, is_last: bool
+        self, table: CapturedTable, lines: list[bytes], visible: Visible, low: str, high: str, lsn: int
     ) -> None:
         self.table = table
         self.lines = lines
@@ -90,8 +110,7 @@ class Chunk:
         self.low = low
         self.high = high
         self.lsn = lsn
-        self.is_last = is_last
-        self.last_key = tuple(key_text(table, parse_line(lines[-1]))) if lines else None
+        self.last_key = key_text(table, parse_line(lines[-1])) if lines and table.key else None
         self.is_open = False
         self.is_stale = False
         self.is_ready = False
@@ -120,9 +139,9 @@ class Chunk:
 
 
 def chunk_query(
-    name: TableName, table: CapturedTable, row_filter: str | None, after: tuple[str, ...] | None, limit: int | None
+    name: TableName, table: CapturedTable, row_filter: str | None, progress: Progress, limit: int | None
 ) -> sql.Composed:
-    """The rows behind the key `after`, in key order, at most `limit`."""
+    """The next rows, in key order, at most `limit`: behind the last key, or where that has ended, those to read again."""
     columns = [sql.Identifier(column.name) for column in table.relation.columns]
     key = sql.SQL(", ").join(columns[i] for i in table.key)
     only = sql.SQL("") if name.is_partitioned else sql.SQL("only ")
@@ -132,8 +151,10 @@ def chunk_query(
     conditions = []
     if row_filter:
         conditions.append(sql.SQL("({})").format(sql.SQL(row_filter)))
-    if after is not None:
-        conditions.append(sql.SQL("({}) > ({})").format(key, sql.SQL(", ").join(map(sql.Literal, after))))
+    if progress.ended:
+        conditions.append(sql.SQL("({}) in ({})").format(key, sql.SQL(", ").join(map(_row, progress.again[:AGAIN_ROWS]))))
+    elif progress.after is not None:
+        conditions.append(sql.SQL("({}) > {}").format(key, _row(progress.after)))
     if conditions:
         query += sql.SQL(" where ") + sql.SQL(" and ").join(conditions)
     if table.key:
@@ -143,12 +164,15 @@ def chunk_query(
     return query
 
 
-def key_text(table: CapturedTable, values: Sequence[Value]) -> Iterator[str]:
+def key_text(table: CapturedTable, values: Sequence[Value]) -> tuple[str, ...]:
     """The key of a row as the server's text."""
-    for i in table.key:
-        value = values[i]
-        assert isinstance(value, bytes), "a key column is NOT NULL"
-        yield value.decode()
+    key = [values[i] for i in table.key]
+    assert all(isinstance(value, bytes) for value in key), "a key column is NOT NULL and never left out"
+    return tuple(value.decode() for value in key if isinstance(value, bytes))
+
+
+def _row(key: tuple[str, ...]) -> sql.Composed:
+    return sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, key)))
 
 
 def parse_line(line: bytes) -> list[Value]:

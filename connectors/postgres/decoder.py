@@ -10,7 +10,7 @@ from connectors.postgres.envelope import clock
 from connectors.postgres.pgoutput import DELETE, INSERT, MESSAGE_AT, TRUNCATE, UPDATE, MalformedFrame
 from connectors.postgres.snapshot import WATERMARK_PREFIX, Copied, Snapshot
 from connectors.postgres.table import CapturedTable, Tables
-from schema.change import completed
+from schema.change import UNCHANGED, completed
 from schema.errors import NullInRequired
 from schema.event import Event
 
@@ -151,6 +151,8 @@ class Decoder:
                 self._snapshot.changed(table.relation.oid, old_key, after)
                 self._snapshot.changed(table.relation.oid, key, after)
             if old_key != key and before is not None:
+                if self._snapshot.is_pending and UNCHANGED in after:
+                    self._snapshot.moved(table, after)
                 deleted = encoder.delete(before, source, self._clock, key_only=kind == "K")
                 created = encoder.create(after, source, self._clock)
                 self._append(table, old_key, deleted)

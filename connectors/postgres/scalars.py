@@ -12,21 +12,21 @@ from struct import Struct
 
 from schema.change import Encode
 from schema.errors import Unencodable
-from schema.varint import long, sized
+from schema.varint import long, sized, tables
 
 _FLOAT = Struct("<f").pack
 _DOUBLE = Struct("<d").pack
 _POINT = Struct("<dd").pack
 _WKB_POINT = b"\x01\x01\x00\x00\x00"
-_SHORT = 2048
+_SHORT = 8192
 _MONEY_SIGNS = b"$,."
 _HSTORE_PAIR = re.compile(r'"((?:[^"\\]|\\.)*)"=>(?:NULL|"((?:[^"\\]|\\.)*)")(?:, |$)', re.DOTALL)
 
 
 @cache
 def size_heads(prefix: bytes) -> list[bytes]:
-    """`prefix` and the length, for the lengths below 2048."""
-    return [prefix + long(size) for size in range(_SHORT)]
+    """`prefix` and the length, for the lengths below 8192."""
+    return tables(prefix)[0][::2]
 
 
 def boolean(prefix: bytes) -> Encode:
@@ -39,8 +39,17 @@ def bit(prefix: bytes) -> Encode:
 
 
 def integer(prefix: bytes) -> Encode:
+    last, more = tables(prefix)
+    final = tables(b"")[0]
+
     def encode(text: bytes) -> bytes:
-        return prefix + long(int(text))
+        n = int(text)
+        z = n + n if n >= 0 else -n - n - 1
+        if z < 16384:
+            return last[z]
+        if z < 268435456:
+            return more[z & 16383] + final[z >> 14]
+        return prefix + long(n)
 
     return encode
 

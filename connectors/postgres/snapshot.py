@@ -4,7 +4,8 @@ Source: Andreakis and Papapanagiotou, "DBLog: A Watermark Based Change-Data-Capt
 
 For each chunk: a watermark in the log, the rows, a second watermark. The stream goes on; a row of the chunk whose
 key changes between the watermarks is dropped, for the change is the newer form. The rest is delivered where the
-stream reaches the second watermark, and the chunk's last key is stored with that position.
+stream reaches the second watermark, and the chunk's last key is stored with that position. A row whose key moves
+during the copy may land where the copy has been; where the log left values of it out, it is read again at the end.
 
 A commit can stand in the log before other sessions see it. Such a transaction may be streamed ahead of the first
 watermark and still be missing in the chunk; the chunk's list of running transactions tells, and it is read again.
@@ -23,7 +24,7 @@ import psycopg
 import structlog
 
 from connectors.postgres.catalog import Catalog, TableName
-from connectors.postgres.chunk import Chunk, Progress, Visible, chunk_query, parse_line
+from connectors.postgres.chunk import Chunk, Progress, Visible, chunk_query, key_text, parse_line
 from connectors.postgres.pgoutput import Relation
 from connectors.postgres.stream import copy_out, parse_lsn
 from connectors.postgres.table import CapturedTable, Tables
@@ -67,6 +68,8 @@ class Snapshot:
         self._piece_low: str | None = None
         self._piece_ready = False
         self._progress: Progress | None = None
+        self._noted: dict[str, str] = {}
+        self._is_last = False
         self._started_at = self._told_at = time.monotonic()
         self._started_rows = 0
         self.chunk: Chunk | None = None
@@ -117,6 +120,19 @@ class Snapshot:
         if chunk and chunk.is_open and not chunk.is_stale and chunk.table.relation.oid == oid:
             chunk.change(key, values)
 
+    def moved(self, table: CapturedTable, values: list[Value]) -> None:
+        """A row got another key while values of it were left out of the log: before its copy ends it is read again."""
+        for i, (name, progress) in enumerate(self._pending):
+            if name.oid == table.relation.oid and table.key:
+                progress = progress._replace(again=(*progress.again, key_text(table, values)))
+                self._pending[i] = (name, progress)
+                self._noted[name.full] = progress.dump()
+
+    def noted(self) -> dict[str, str]:
+        """Progress to store with the next position, besides what `delivered` gives."""
+        noted, self._noted = self._noted, {}
+        return noted
+
     def truncated(self, oid: int) -> None:
         if self.chunk and self.chunk.table.relation.oid == oid:
             self.chunk.is_stale = True
@@ -158,9 +174,7 @@ class Snapshot:
         name, progress = self._pending[0]
         if chunk.is_stale:
             return None
-        self._progress = progress._replace(
-            rows=progress.rows + len(chunk.lines), after=chunk.last_key or progress.after, done=chunk.is_last
-        )
+        self._progress = progress.behind(chunk, self._is_last)
         return Copied(chunk.table, chunk.rows(), chunk.lsn, name.full)
 
     def delivered(self) -> dict[str, str]:
@@ -187,11 +201,11 @@ class Snapshot:
                 self._drop(name)
                 return
             table = self._tables.captured(relation)
-            query = chunk_query(name, table, row_filter, progress.after, self._chunk_rows)
-            lines = list(copy_out(self._connection, query.as_string(self._connection), CHUNK_LIMIT_BYTES))
+            query = chunk_query(name, table, row_filter, progress, self._chunk_rows).as_string(self._connection)
+            lines = list(copy_out(self._connection, query, None if progress.ended else CHUNK_LIMIT_BYTES))
         high, _ = self._watermark()
-        is_last = len(lines) < self._chunk_rows and sum(map(len, lines)) < CHUNK_LIMIT_BYTES
-        self.chunk = Chunk(table, lines, visible, low, high, lsn, is_last)
+        self._is_last = len(lines) < self._chunk_rows and sum(map(len, lines)) < CHUNK_LIMIT_BYTES
+        self.chunk = Chunk(table, lines, visible, low, high, lsn)
         self._size_next(len(lines), time.monotonic() - started)
 
     def _take_piece(self) -> Copied | None:
@@ -206,7 +220,7 @@ class Snapshot:
             self._drop(name)
             return None
         table = self._tables.captured(relation)
-        query = chunk_query(name, table, row_filter, None, None).as_string(self._connection)
+        query = chunk_query(name, table, row_filter, Progress(name.oid), None).as_string(self._connection)
         return Copied(table, self._piece_rows(name, query, visible), visible.until, name.full)
 
     def _piece_rows(self, name: TableName, query: str, visible: Visible) -> Iterator[list[Value]]:

@@ -145,6 +145,7 @@ class PostgresSource:
         position = None
         if end_lsn > self._returned_lsn or progress or self._is_new:
             position = Position(end_lsn, format_lsn(end_lsn), self._origin)
+            progress = self._snapshot.noted() | progress
             self._returned_lsn = end_lsn
             self._idle_at = time.monotonic()
             self._is_new = False
