@@ -24,6 +24,7 @@ from service.state import State
 
 log = structlog.get_logger("tailrace")
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 HEALTHY_AFTER_S = 60.0
 DEATHS_IN_A_ROW = 20
 BEAT_S = 2.0
@@ -121,7 +122,7 @@ class Supervisor:
 
     def run(self) -> list[int]:
         """Each worker's exit code, once all have ended."""
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in STOP_SIGNALS:
             signal.signal(signum, self._stop)
         threads = [Thread(target=worker.run, name=worker.name, daemon=True) for worker in self._workers]
         for thread in threads:
@@ -130,6 +131,8 @@ class Supervisor:
             while thread.is_alive():
                 health.beat(self._state)
                 thread.join(BEAT_S)
+        for signum in STOP_SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)  # the codes stand; a late signal must not replace them
         return [worker.code for worker in self._workers]
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:

@@ -30,6 +30,8 @@ from sinks.errors import ReaderGone
 
 log = structlog.get_logger("tailrace")
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 HEALTHY_AFTER_S = 60.0
 """An attempt that lasted so long was not part of the trouble before it, even where nothing happened in it."""
 
@@ -135,8 +137,8 @@ def _stop_on_signals(stop: Event) -> None:
             os._exit(exits.KILLED + signum)
         stop.set()
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, handle)
 
 
 def _stop_with_supervisor(stop: Event) -> None:
@@ -162,7 +164,10 @@ def main(arguments: list[str] | None = None) -> int:
     if given.supervised:
         _stop_with_supervisor(stop)
     logs.configure(debug=given.debug)
-    return run_connector(given.file, given.state, stop, until_caught_up=given.until_caught_up, debug=given.debug)
+    code = run_connector(given.file, given.state, stop, until_caught_up=given.until_caught_up, debug=given.debug)
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)  # the code stands; a late signal must not replace it
+    return code
 
 
 if __name__ == "__main__":
