@@ -21,6 +21,21 @@ class Event(NamedTuple):
     id: tuple[int, int]
 
 
+class DeadLetter(NamedTuple):
+    """A change or an event that cannot be delivered, kept raw.
+
+    `key` and `value` are wire bytes where the event was made, else `value` is what the log held. `position` is the
+    log's own word for where it stood; with the table it tells a letter from its repetition.
+    """
+
+    table: str
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    position: str
+    error: str
+
+
 class Batch(NamedTuple):
     """Events in commit order.
 

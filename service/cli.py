@@ -100,10 +100,11 @@ def demo(
 
 def with_subcommands() -> typer.Typer:
     """The whole command; apart from the rest because these modules import more."""
-    from service import cli_offsets, cli_schemas
+    from service import cli_dlq, cli_offsets, cli_schemas
 
     app.add_typer(cli_offsets.app, name="offsets")
     app.add_typer(cli_schemas.app, name="schemas")
+    app.add_typer(cli_dlq.app, name="dlq")
     return app
 
 

@@ -3,9 +3,9 @@
 import sqlite3
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from offsets.errors import OffsetStoreFailed
+from schema.event import DeadLetter
 
 TABLES = """
 create table if not exists dead_letter (
@@ -13,21 +13,9 @@ create table if not exists dead_letter (
     table_name text not null, topic text not null, key blob, value blob,
     position text not null, error text not null
 );
-create index if not exists dead_letter_of on dead_letter (connector, id);
+create unique index if not exists dead_letter_once on dead_letter (connector, position, topic);
 """
 BUSY_TIMEOUT_S = 30.0
-
-
-class DeadLetter(NamedTuple):
-    """`key` and `value` are wire bytes where the event was made, else what the log held; `position` is the log's
-    own word for where it was found."""
-
-    table: str
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    position: str
-    error: str
 
 
 class DeadLetters:
@@ -39,10 +27,13 @@ class DeadLetters:
         self._db.execute("pragma synchronous = full")
 
     def add(self, connector: str, letter: DeadLetter) -> None:
-        """Durable on return. Raises OffsetStoreFailed, after which the event must not count as delivered."""
+        """Durable on return; a letter that is there already is left as it is.
+
+        Raises OffsetStoreFailed, after which the event must not count as delivered.
+        """
         try:
             self._db.execute(
-                "insert into dead_letter"
+                "insert or ignore into dead_letter"
                 " (connector, failed_at_ms, table_name, topic, key, value, position, error)"
                 " values (?,?,?,?,?,?,?,?)",
                 (connector, int(time.time() * 1000), *letter),

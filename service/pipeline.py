@@ -13,9 +13,10 @@ from typing import NamedTuple
 from connectors.base import Source
 from offsets.base import OffsetStore
 from offsets.position import Position
-from schema.event import Batch
+from schema.event import Batch, DeadLetter
 from service.batch_queue import BatchQueue
 from sinks.base import Sink
+from sinks.errors import Rejected
 
 READ_TIMEOUT_S = 0.5
 
@@ -38,13 +39,16 @@ class Pipeline:
         offsets: OffsetStore,
         delivery: Delivery = Delivery(),  # noqa: B008 (immutable)
         clock: Callable[[], float] = time.monotonic,
+        dead_letter: Callable[[DeadLetter], None] | None = None,
     ) -> None:
+        """`dead_letter` takes what the sink rejects; without it a rejection is an error like any other."""
         self.connector = connector
         self.source = source
         self.sink = sink
         self.offsets = offsets
         self.delivery = delivery
         self.clock = clock
+        self.dead_letter = dead_letter
         self.checkpoints = 0
         self._queue = BatchQueue(delivery.queue_bytes)
         self._held: Batch | None = None  # read, but the queue had no room yet
@@ -97,12 +101,30 @@ class Pipeline:
         """One step of delivery: accept a batch, and checkpoint when it is time. False where nothing waited."""
         batch = self._queue.get(timeout_s)
         if batch is not None:
-            self.sink.write(batch)
+            self._write(batch)
             self._snapshot.update(batch.snapshot)
             self._accepted = batch.position or self._accepted
         if self._accepted is not None and self.clock() - self._checkpointed_at >= self.delivery.flush_interval_s:
             self.checkpoint()
+        elif batch is None:
+            self.sink.flush()  # a pause: a sink may now publish what has waited long enough
         return batch is not None
+
+    def _write(self, batch: Batch) -> None:
+        """Accept the batch; by policy an event that the sink rejects is put aside, durably, and the rest follows."""
+        while True:
+            try:
+                return self.sink.write(batch)
+            except Rejected as rejected:
+                if self.dead_letter is None:
+                    raise
+                event = rejected.event
+                position = f"{event.id[0]}/{event.id[1]}"
+                self.dead_letter(
+                    DeadLetter(event.table, event.topic, event.key, event.value, position, str(rejected))
+                )
+                rest = batch.events[batch.events.index(event) + 1 :]
+                batch = batch._replace(events=rest)
 
     def checkpoint(self) -> None:
         """The promise. Nothing else in the program makes a position durable."""

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
@@ -22,8 +23,10 @@ import structlog
 import connectors
 import sinks
 from offsets.errors import ConnectorRunning
+from schema.event import DeadLetter
 from service import __version__, config, exits, logs, secrets
 from service.backoff import Backoff
+from service.dead_letters import DeadLetters
 from service.pipeline import Delivery, Pipeline
 from service.state import Hold, State
 from sinks.errors import ReaderGone
@@ -97,7 +100,12 @@ class _Attempts:
     def _once(self) -> None:
         connector = self._connector
         self._checkpoints = lambda: 0
-        with closing(self._state.offsets()) as offsets, closing(self._state.registry()) as registry:
+        with (
+            closing(self._state.offsets()) as offsets,
+            closing(self._state.registry()) as registry,
+            closing(self._state.dead_letters()) as dead_letters,
+        ):
+            put_aside = partial(_put_aside, connector.name, dead_letters)
             # Secrets are read at each attempt, so that a password that was changed is found.
             source = connectors.load(connector.source_type)(
                 secrets.resolve(connector.source),
@@ -105,13 +113,20 @@ class _Attempts:
                 topic_prefix=connector.topic_prefix,
                 registry=registry,
                 version=__version__,
+                dead_letter=put_aside if connector.errors.unrepresentable == "dlq" else None,
             )
             sink = sinks.load(connector.sink_type)(secrets.resolve(connector.sink), registry)
-            pipeline = Pipeline(connector.name, source, sink, offsets, _delivery(connector))
+            rejected = put_aside if connector.errors.rejected == "dlq" else None
+            pipeline = Pipeline(connector.name, source, sink, offsets, _delivery(connector), dead_letter=rejected)
             self._checkpoints = lambda: pipeline.checkpoints
             pipeline.run(self._stop, self._until_caught_up)
             offset = offsets.load(connector.name)
             log.info("stopped", position=offset.position.token if offset else "none")
+
+
+def _put_aside(connector: str, dead_letters: DeadLetters, letter: DeadLetter) -> None:
+    dead_letters.add(connector, letter)
+    log.warning(f"dead letter: {letter.error}", table=letter.table, position=letter.position)
 
 
 def _delivery(connector: config.Connector) -> Delivery:

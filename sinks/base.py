@@ -15,7 +15,8 @@ class Schemas(Protocol):
 class Sink(Protocol):
     """Delivers events. Every method runs on the delivery thread and raises SinkError.
 
-    A sink is used once: open, write and flush any number of times, close. After an error only `close` is called,
+    A sink is used once: open, write and flush any number of times, close. After an error, but for Rejected, only
+    `close` is called,
     and a new sink is opened on the same target.
     """
 
@@ -23,7 +24,11 @@ class Sink(Protocol):
         """Reach the target and repair what a crash left half done."""
 
     def write(self, batch: Batch) -> None:
-        """Accept the events in order. They may still be in flight on return."""
+        """Accept the events in order. They may still be in flight on return.
+
+        Raises Rejected for an event that the target refuses for good: those before it are accepted, it and those
+        behind it are not, and the sink goes on.
+        """
 
     def flush(self) -> None:
         """Return only when every accepted event is durable at the target."""

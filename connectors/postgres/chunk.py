@@ -141,7 +141,7 @@ class Chunk:
 def chunk_query(
     name: TableName, table: CapturedTable, row_filter: str | None, progress: Progress, limit: int | None
 ) -> sql.Composed:
-    """The next rows, in key order, at most `limit`: behind the last key, or where that has ended, those to read again."""
+    """The next rows, in key order, at most `limit`: behind the last key; where that has ended, those to read again."""
     columns = [sql.Identifier(column.name) for column in table.relation.columns]
     key = sql.SQL(", ").join(columns[i] for i in table.key)
     only = sql.SQL("") if name.is_partitioned else sql.SQL("only ")
@@ -152,7 +152,8 @@ def chunk_query(
     if row_filter:
         conditions.append(sql.SQL("({})").format(sql.SQL(row_filter)))
     if progress.ended:
-        conditions.append(sql.SQL("({}) in ({})").format(key, sql.SQL(", ").join(map(_row, progress.again[:AGAIN_ROWS]))))
+        moved = sql.SQL(", ").join(map(_row, progress.again[:AGAIN_ROWS]))
+        conditions.append(sql.SQL("({}) in ({})").format(key, moved))
     elif progress.after is not None:
         conditions.append(sql.SQL("({}) > {}").format(key, _row(progress.after)))
     if conditions:

@@ -9,10 +9,12 @@ from connectors.postgres.config import PostgresConfig
 from connectors.postgres.envelope import clock
 from connectors.postgres.pgoutput import DELETE, INSERT, MESSAGE_AT, TRUNCATE, UPDATE, MalformedFrame
 from connectors.postgres.snapshot import WATERMARK_PREFIX, Copied, Snapshot
+from connectors.postgres.stream import format_lsn
 from connectors.postgres.table import CapturedTable, Tables
+from schema.avro import topic_name
 from schema.change import UNCHANGED, completed
-from schema.errors import NullInRequired
-from schema.event import Event
+from schema.errors import NullInRequired, Unencodable
+from schema.event import DeadLetter, Event
 
 
 class Decoder:
@@ -22,11 +24,19 @@ class Decoder:
     MalformedFrame, SchemaError, psycopg.Error (the catalogue is asked where a table's shape is new).
     """
 
-    def __init__(self, config: PostgresConfig, tables: Tables, snapshot: Snapshot, end_lsn: int) -> None:
+    def __init__(
+        self,
+        config: PostgresConfig,
+        tables: Tables,
+        snapshot: Snapshot,
+        end_lsn: int,
+        dead_letter: Callable[[DeadLetter], None] | None = None,
+    ) -> None:
         self._config = config
         self._tables = tables
         self._snapshot = snapshot
         self._captured: dict[bytes, CapturedTable | None] = {}
+        self._dead_letter = dead_letter
         self._clock = clock(time.time_ns())
         self._xid = 0
         self._previous_lsn = self._commit_lsn = end_lsn
@@ -34,6 +44,7 @@ class Decoder:
         self._nth = 0
         self._pause = False
         self.end_lsn = end_lsn
+        self._changes = {INSERT: self._insert, UPDATE: self._update, DELETE: self._delete}
         self.inside = False
         self.events: list[Event] = []
         self.marks: set[str] = set()
@@ -50,12 +61,12 @@ class Decoder:
     def decode(self, frame: bytes) -> bool:
         """One WAL frame. True: stop here, between two transactions, for copied rows are to be delivered."""
         kind = frame[MESSAGE_AT]
-        if kind == INSERT:
-            self._insert(frame)
-        elif kind == UPDATE:
-            self._update(frame)
-        elif kind == DELETE:
-            self._delete(frame)
+        change = self._changes.get(kind)
+        if change is not None:
+            try:
+                change(frame)
+            except Unencodable as error:
+                self._put_aside(error, frame)
         elif kind == pgoutput.BEGIN:
             self._begin(frame)
         elif kind == pgoutput.COMMIT:
@@ -82,6 +93,9 @@ class Decoder:
             except NullInRequired as error:
                 table = self._tables.loosened(table, error.column)
                 value = table.encoder.read(values, source, self._clock)
+            except Unencodable as error:
+                self._put_aside(error, b"\t".join(v if isinstance(v, bytes) else b"\\N" for v in values))
+                continue
             self._append(table, table.encoder.key(values), value)
             size += len(value)
             if size >= limit_bytes:
@@ -201,6 +215,15 @@ class Decoder:
         loosened = self._tables.loosened(table, error.column)
         self._captured[pgoutput.relation_oid(frame)] = loosened
         change(frame)
+
+    def _put_aside(self, error: Unencodable, raw: bytes) -> None:
+        """A change that no event can hold: by policy the end, or a dead letter, durable before we go on."""
+        position = f"{format_lsn(self._commit_lsn)}/{self._nth}"
+        if self._dead_letter is None:
+            raise Unencodable(f"{error.reason} (change {position})", error.table, error.column)
+        topic = topic_name(self._tables.topic_prefix, error.table)
+        self._dead_letter(DeadLetter(error.table, topic, None, raw, position, str(error)))
+        self._nth += 1
 
     def _table(self, frame: bytes) -> CapturedTable | None:
         oid = pgoutput.relation_oid(frame)

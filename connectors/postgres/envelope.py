@@ -55,9 +55,7 @@ SOURCE_SCHEMA: Avro = {
 
 def clock(now_ns: int) -> bytes:
     """`ts_ms, ts_us, ts_ns` of one instant, with their union branches."""
-    return b"".join(
-        (_PRESENT, long(now_ns // 1_000_000), _PRESENT, long(now_ns // 1000), _PRESENT, long(now_ns))
-    )
+    return b"".join((_PRESENT, long(now_ns // 1_000_000), _PRESENT, long(now_ns // 1000), _PRESENT, long(now_ns)))
 
 
 class SourceBlock:

@@ -7,6 +7,7 @@ accept is what a server with SESSION_SETTINGS sends (connectors.postgres.types).
 import json
 import re
 from binascii import unhexlify
+from decimal import Decimal
 from functools import cache
 from struct import Struct
 
@@ -118,7 +119,12 @@ def _rescaled(text: bytes, scale: int) -> int:
     whole, _, fraction = text.partition(b".")
     if fraction[scale:].strip(b"0"):
         raise Unencodable(f"{text.decode()} has more than {scale} digits behind the point")
-    return int(whole + fraction[:scale].ljust(scale, b"0"))
+    return _integer(whole + fraction[:scale].ljust(scale, b"0"))
+
+
+def _integer(digits: bytes) -> int:
+    # int() refuses more than 4,300 digits; numeric has up to 147,455.
+    return int(digits) if len(digits) <= 4300 else int(Decimal(digits.decode()))
 
 
 def _refuse_special(text: bytes, form: str) -> None:
@@ -133,7 +139,7 @@ def variable_scale_decimal(prefix: bytes) -> Encode:
         _refuse_special(text, "decimal")
         whole, _, fraction = text.partition(b".")
         fraction = fraction.rstrip(b"0")
-        return prefix + long(len(fraction)) + sized(twos_complement(int(whole + fraction)))
+        return prefix + long(len(fraction)) + sized(twos_complement(_integer(whole + fraction)))
 
     return encode
 

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import psycopg
@@ -21,7 +21,7 @@ from connectors.postgres.snapshot import Copied, Snapshot, emit_message
 from connectors.postgres.stream import format_lsn, source_error
 from connectors.postgres.table import Tables
 from offsets.position import Offset, Position
-from schema.event import Batch
+from schema.event import Batch, DeadLetter
 from schema.registry import Registry
 
 BATCH_BYTES = 256 << 10
@@ -47,13 +47,22 @@ class PostgresSource:
     progress = staticmethod(reach.progress)
 
     def __init__(
-        self, config: PostgresConfig, *, connector: str, topic_prefix: str, registry: Registry, version: str
+        self,
+        config: PostgresConfig,
+        *,
+        connector: str,
+        topic_prefix: str,
+        registry: Registry,
+        version: str,
+        dead_letter: Callable[[DeadLetter], None] | None = None,
     ) -> None:
+        """`dead_letter` takes changes that no event can hold; without it they are errors."""
         self._config = config
         self._connector = connector
         self._topic_prefix = topic_prefix
         self._registry = registry
         self._version = version
+        self._dead_letter = dead_letter
         self._log: OpenLog | None = None
         self._frames: Iterator[bytes] = iter(())
         self._copied: Copied | None = None
@@ -82,7 +91,9 @@ class PostgresSource:
         self._snapshot = Snapshot(
             self._connector, opened.connection, opened.catalog, tables, self._config.publication
         )
-        self._decoder = Decoder(self._config, tables, self._snapshot, opened.position.order)
+        self._decoder = Decoder(
+            self._config, tables, self._snapshot, opened.position.order, self._dead_letter
+        )
         self._is_new = after is None
         self._returned_lsn = opened.position.order
         self._discover_at = self._idle_at = time.monotonic()

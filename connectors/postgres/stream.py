@@ -19,7 +19,7 @@ from connectors.postgres.types import SESSION_SETTINGS
 
 _STATUS = Struct(">cQQQqB")
 _POSTGRES_EPOCH_S = 946_684_800
-_LINGER_S = 0.0005
+_LINGER_S = 0.0002
 
 
 def connect(config: PostgresConfig, *, replication: bool = False, application: str) -> psycopg.Connection[Any]:

@@ -27,7 +27,7 @@ class Tables:
     def __init__(self, catalog: Catalog, registry: Registry, topic_prefix: str, database: str, version: str) -> None:
         self._catalog = catalog
         self._registry = registry
-        self._topic_prefix = topic_prefix
+        self.topic_prefix = topic_prefix
         self._database = database
         self._version = version
         self._nullable: dict[str, frozenset[str]] = {}
@@ -39,7 +39,7 @@ class Tables:
         """
         full = f"{relation.schema}.{relation.name}"
         table = self._catalog.version(relation, self._nullable.get(full, frozenset()))
-        topic = topic_name(self._topic_prefix, full)
+        topic = topic_name(self.topic_prefix, full)
         key = key_schema(table, topic)
         key_id = None if key is None else self._registry.register(f"{topic}-key", key).id
         value = value_schema(table, topic, SOURCE_SCHEMA)
@@ -50,7 +50,7 @@ class Tables:
             relation,
             table.key,
             TableEncoder(table, key_id, value_id),
-            SourceBlock(self._version, self._topic_prefix, self._database, relation.schema, relation.name),
+            SourceBlock(self._version, self.topic_prefix, self._database, relation.schema, relation.name),
         )
 
     def loosened(self, table: CapturedTable, column: str) -> CapturedTable:

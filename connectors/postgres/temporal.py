@@ -16,9 +16,10 @@ DAY_US = 86_400_000_000
 MONTH_US = 2_629_800_000_000
 """Debezium's average month: 365.25 / 12 days."""
 
-_DAY, _HYPHEN, _PLUS = 10, ord("-"), ord("+")
+_HYPHEN = ord("-")
 _ASCII_ZEROS = (ord("0") * 11) * (3600 + 60 + 1)
-_PADS = {22: b".000000", 24: b"00000", 25: b"0000", 26: b"000", 27: b"00", 28: b"0", 29: b""}
+_ENDS = {22: b".000000Z", **{size: b"0" * (29 - size) + b"Z" for size in range(24, 30)}}
+"""By the length of ``2024-02-29 12:34:56.789+00``: what makes its fraction six digits."""
 _MICRO_INFINITY = {b"infinity": 9_223_372_036_825_200_000, b"-infinity": -9_223_372_036_832_400_000}
 _MILLI_INFINITY = {text: us // 1000 for text, us in _MICRO_INFINITY.items()}
 _ZONED_TIME = re.compile(rb"(\d\d:\d\d:\d\d)(\.\d+)?([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?")
@@ -118,8 +119,8 @@ def zoned_timestamp(digits: int, prefix: bytes) -> Encode:
 
     def encode(text: bytes) -> bytes:
         # A year of four digits, UTC, and microseconds: nearly every value.
-        if digits == 6 and text[4] == _HYPHEN and text[-3] == _PLUS:
-            return b"%b%bT%b%bZ" % (whole, text[:_DAY], text[11:-3], _PADS[len(text)])
+        if digits == 6 and text[4] == _HYPHEN and text[-3:] == b"+00":
+            return whole + text[:-3].replace(b" ", b"T") + _ENDS[len(text)]
         return prefix + sized(_zoned_timestamp(text, digits))
 
     return encode

@@ -213,9 +213,7 @@ def _zoned_timestamp(name: str, typmod: int) -> ColumnType:
 
 def _hstore(name: str, typmod: int) -> ColumnType:
     unavailable = sized(b'{"%b":"%b"}' % (UNAVAILABLE, UNAVAILABLE))
-    return ColumnType(
-        name, _semantic("string", "io.debezium.data.Json"), scalars.hstore, sized(b"{}"), unavailable
-    )
+    return ColumnType(name, _semantic("string", "io.debezium.data.Json"), scalars.hstore, sized(b"{}"), unavailable)
 
 
 _VARIABLE_SCALE: Final = {
@@ -289,7 +287,12 @@ _EXTENSIONS: Final = frozenset({"ltree", "hstore"})
 """Types known by name wherever their extension was put."""
 
 _IN_ARRAYS: Final = frozenset(_KNOWN) - {"money", "bit", "varbit", "interval", "xml", "tsvector", "point"} | {
-    "text", "citext", "inet", "cidr", "macaddr", "macaddr8"
+    "text",
+    "citext",
+    "inet",
+    "cidr",
+    "macaddr",
+    "macaddr8",
 }
 """The elements that Debezium has an array for, with enums and ranges."""
 

@@ -14,7 +14,7 @@ import pytest
 
 from offsets.errors import ConnectorRunning
 from offsets.position import Offset, Position
-from service.dead_letters import DeadLetter
+from schema.event import DeadLetter
 from service.state import VERSION, State, StateFolderUnusable, StateNotWritten, StateUnreadable
 
 ROOT = Path(__file__).parent.parent.parent
