@@ -11,9 +11,7 @@ from typing import Any
 from schema.change import Avro, Column, Table
 from schema.errors import Incompatible
 
-_CLOCK = [
-    {"name": name, "type": ["null", "long"], "default": None} for name in ("ts_ms", "ts_us", "ts_ns")
-]
+_CLOCK = [{"name": name, "type": ["null", "long"], "default": None} for name in ("ts_ms", "ts_us", "ts_ns")]
 _TRANSACTION = {
     "type": "record",
     "name": "block",
@@ -80,7 +78,9 @@ def adjusted_name(name: str) -> str:
 
 
 def adjusted_full_name(name: str) -> str:
-    return ".".join(adjusted_name(part) for part in name.split("."))
+    """As Debezium, which looks at the very first character alone for a digit: ``p.public.2nd`` stays."""
+    replaced = re.sub(r"[^A-Za-z0-9_.]", "_", name)
+    return f"_{replaced}" if replaced[:1].isdigit() else replaced
 
 
 def _fields(table: Table, columns: Iterable[Column]) -> list[dict[str, Any]]:

@@ -9,8 +9,11 @@ Avro = str | dict[str, Any] | list[Any]
 """An Avro schema as parsed JSON."""
 
 Encode = Callable[[bytes], bytes]
-"""One column's bytes, as the log gives them -> Avro bytes. Raises Unencodable for a value that the type cannot hold,
-and TypeError, ValueError or LookupError for what is no value of the type, UNCHANGED among them."""
+"""One column's bytes, as the log gives them -> Avro bytes.
+
+Raises Unencodable for a value that the type cannot hold; TypeError, ValueError, LookupError, AttributeError or
+ArithmeticError for what is no value of it, UNCHANGED among them.
+"""
 
 
 class Unchanged(Enum):

@@ -11,7 +11,7 @@ from schema.errors import NullInRequired, Unencodable
 
 _WIRE_HEADER = Struct(">xI").pack
 _NULL_THEN_ROW = b"\x00\x02"
-_FAILED = (TypeError, ValueError, LookupError, OverflowError, Unencodable)
+_FAILED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, Unencodable)
 
 
 class TableEncoder:
@@ -106,9 +106,7 @@ class TableEncoder:
             raise Unencodable(error.reason, self.table.name, column.name) from None
         except _FAILED as error:
             shown = value[:60].decode(errors="replace")
-            raise Unencodable(
-                f"{shown!r} is no {column.type.name}: {error}", self.table.name, column.name
-            ) from None
+            raise Unencodable(f"{shown!r} is no {column.type.name}: {error}", self.table.name, column.name) from None
 
 
 def _branch(column: Column) -> bytes:

@@ -3,8 +3,16 @@
 Source: Apache Avro specification, "Binary Encoding". Two table look-ups write any number below 2^28.
 """
 
+from functools import cache
+
 _FINAL = [bytes([z]) for z in range(128)] + [bytes([z & 127 | 128, z >> 7]) for z in range(128, 16384)]
 _MORE = [bytes([z & 127 | 128, z >> 7 | 128]) for z in range(16384)]
+
+
+@cache
+def tables(prefix: bytes) -> tuple[list[bytes], list[bytes]]:
+    """`prefix` and fourteen bits: the last of a number, and such as more bits follow. For writers bound to a prefix."""
+    return [prefix + final for final in _FINAL], [prefix + more for more in _MORE]
 
 
 def long(n: int) -> bytes:
