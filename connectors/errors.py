@@ -1,10 +1,10 @@
 """What can go wrong with a source.
 
-    SourceError
-     ├── SourceUnreachable   no connection, or it broke (retryable)
-     ├── SourceRefused       password, privilege, server setting
-     ├── SourceMisconfigured a database, table or pattern that does not exist
-     └── LogGap              the log no longer holds what follows our offset
+SourceError
+ ├── SourceUnreachable   no connection, or it broke (retryable)
+ ├── SourceRefused       password, privilege, server setting
+ ├── SourceMisconfigured a database, table or pattern that does not exist
+ └── LogGap              the log no longer holds what follows our offset
 """
 
 

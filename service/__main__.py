@@ -1,8 +1,12 @@
 """``tailrace`` and ``python -m service``."""
 
+import signal
 import sys
 
-from service import ownership
+# Before anything else is imported: until a command has its own way to stop, there is nothing to drain.
+signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(0))
+
+from service import ownership  # noqa: E402
 
 
 def main() -> None:

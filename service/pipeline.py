@@ -120,9 +120,7 @@ class Pipeline:
                     raise
                 event = rejected.event
                 position = f"{event.id[0]}/{event.id[1]}"
-                self.dead_letter(
-                    DeadLetter(event.table, event.topic, event.key, event.value, position, str(rejected))
-                )
+                self.dead_letter(DeadLetter(event.table, event.topic, event.key, event.value, position, str(rejected)))
                 rest = batch.events[batch.events.index(event) + 1 :]
                 batch = batch._replace(events=rest)
 

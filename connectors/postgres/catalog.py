@@ -23,8 +23,9 @@ _TABLES_SQL = """
 """
 
 _COLUMNS_SQL = """
-    select a.attname, a.atttypid::bigint, a.atttypmod, a.attnotnull, pg_get_expr(d.adbin, d.adrelid)
-    from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    select a.attname, a.atttypid::bigint, a.atttypmod, a.attnotnull or t.typnotnull, pg_get_expr(d.adbin, d.adrelid)
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
     where a.attrelid = %s and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
     order by a.attnum
 """

@@ -176,9 +176,7 @@ def report_patterns(config: PostgresConfig, tables: list[TableName], *, is_new: 
         log.warning("source.tables: nothing matches any more", pattern=pattern)
 
 
-def ensure_published(
-    connection: psycopg.Connection[Any], config: PostgresConfig, tables: list[TableName]
-) -> None:
+def ensure_published(connection: psycopg.Connection[Any], config: PostgresConfig, tables: list[TableName]) -> None:
     """Make the publication, or add what it lacks. Raises SourceRefused where the user may not."""
     name = config.publication
     if not slots.publication_exists(connection, name):

@@ -88,12 +88,8 @@ class PostgresSource:
         self._received = opened.position.order
         self._sent = opened.confirmed
         tables = Tables(opened.catalog, self._registry, self._topic_prefix, self._config.database, self._version)
-        self._snapshot = Snapshot(
-            self._connector, opened.connection, opened.catalog, tables, self._config.publication
-        )
-        self._decoder = Decoder(
-            self._config, tables, self._snapshot, opened.position.order, self._dead_letter
-        )
+        self._snapshot = Snapshot(self._connector, opened.connection, opened.catalog, tables, self._config.publication)
+        self._decoder = Decoder(self._config, tables, self._snapshot, opened.position.order, self._dead_letter)
         self._is_new = after is None
         self._returned_lsn = opened.position.order
         self._discover_at = self._idle_at = time.monotonic()

@@ -50,9 +50,7 @@ def source_error(error: psycopg.Error, config: PostgresConfig) -> SourceError:
                 "correct source.user and source.password, or the server's pg_hba.conf",
             )
         case "3D000":
-            return SourceMisconfigured(
-                f"{where}: the database does not exist", "correct source.database, or create it"
-            )
+            return SourceMisconfigured(f"{where}: the database does not exist", "correct source.database, or create it")
         case "42501":
             return SourceRefused(f"{where}: {text}", "run `tailrace check` for the SQL that grants what is missing")
         case "55006":
@@ -78,7 +76,7 @@ def _state_of_connect_error(text: str) -> str | None:
         ("password authentication failed", "28P01"),
         ("no password supplied", "28P01"),
         ("no pg_hba.conf entry", "28000"),
-        ("role \"", "28000"),
+        ('role "', "28000"),
         ("does not exist", "3D000"),
         ("certificate", "tls"),
         ("does not support SSL", "tls"),

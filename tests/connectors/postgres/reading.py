@@ -64,9 +64,7 @@ class Reading:
 
 
 @contextmanager
-def reading(
-    postgres: Database, folder: Path, after: Offset | None = None, **source: Any
-) -> Iterator[Reading]:
+def reading(postgres: Database, folder: Path, after: Offset | None = None, **source: Any) -> Iterator[Reading]:
     """The test's database, read from `after` on."""
     section = postgres.connector(source=source)["source"]
     config = PostgresConfig.model_validate(section, context={"connector": "shop"})

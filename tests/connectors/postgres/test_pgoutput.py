@@ -37,7 +37,9 @@ def test_a_keepalive_gives_the_end_of_the_log_and_whether_an_answer_is_wanted() 
 
 def test_a_relation_gives_names_identity_and_columns_with_their_types() -> None:
     columns = b"\x01id\x00" + pack(">Ii", 20, -1) + b"\x00na\xc3\xafve\x00" + pack(">Ii", 1700, 655366)
-    relation = pgoutput.relation(wal(b"R" + pack(">I", 16385) + b"public\x00t\xc3\xa4ble\x00d" + pack(">H", 2) + columns))
+    relation = pgoutput.relation(
+        wal(b"R" + pack(">I", 16385) + b"public\x00t\xc3\xa4ble\x00d" + pack(">H", 2) + columns)
+    )
     assert relation[:4] == (16385, "public", "täble", "d")
     assert relation.columns == (RelationColumn("id", 20, -1, True), RelationColumn("naïve", 1700, 655366, False))
 

@@ -245,7 +245,9 @@ def test_copy_lines_are_read_back_as_they_were(postgres: Database) -> None:
     for text in texts:
         postgres.execute("insert into t (a, b) values (%s, 'end')", text)
     lines = list(copy_out(postgres.admin, "select a, b from t order by id", None))
-    assert [parse_line(line) for line in lines] == [[text.encode() if text is not None else None, b"end"] for text in texts]
+    assert [parse_line(line) for line in lines] == [
+        [text.encode() if text is not None else None, b"end"] for text in texts
+    ]
 
 
 def test_a_database_snapshot_tells_what_it_contains_across_the_wrap_of_transaction_ids() -> None:

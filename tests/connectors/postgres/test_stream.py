@@ -221,10 +221,14 @@ def test_an_idle_database_lets_the_slot_advance_while_another_one_writes(
         first = shop.position
         postgres.execute("create table elsewhere as select generate_series(1, 10000)")
         target = postgres.execute("select pg_current_wal_lsn() - '0/0'::pg_lsn")[0][0]
-        until(lambda: (shop.read() and False) or (shop.position and shop.position.order >= target), "the position moves")
+        until(
+            lambda: (shop.read() and False) or (shop.position and shop.position.order >= target), "the position moves"
+        )
         assert first is not None
         shop.source.ack(shop.position)
-        confirmed = "select confirmed_flush_lsn - '0/0'::pg_lsn from pg_replication_slots where slot_name = 'tailrace_shop'"
+        confirmed = (
+            "select confirmed_flush_lsn - '0/0'::pg_lsn from pg_replication_slots where slot_name = 'tailrace_shop'"
+        )
 
         def slot_moved() -> bool:
             shop.read()
