@@ -24,6 +24,7 @@ class TableEncoder:
 
     def __init__(self, table: Table, key_id: int | None, value_id: int) -> None:
         self.table = table
+        self._width = len(table.columns)
         self._writers = [_writer(column) for column in table.columns]
         # What stands for NULL; None makes the row fail, since nothing may.
         self._nulls = [_null(column) if column.optional else None for column in table.columns]
@@ -69,13 +70,12 @@ class TableEncoder:
         return b"".join((self._header, b"\x00\x00", source, b"\x00\x02t", clock))
 
     def _row(self, values: Sequence[Value], nulls: Sequence[bytes | None]) -> bytes:
+        if len(values) != self._width:
+            raise ValueError(f"a row of {len(values)} values for the {self._width} columns of {self.table.name}")
         try:
-            return b"".join(
-                [
-                    null if value is None else write(value)  # type: ignore[arg-type, misc]
-                    for write, null, value in zip(self._writers, nulls, values, strict=True)
-                ]
-            )
+            # The lengths are known to agree, and zip's keyword would cost as much as a column.
+            cells = zip(self._writers, nulls, values)  # noqa: B905
+            return b"".join([null if value is None else write(value) for write, null, value in cells])  # type: ignore[arg-type, misc]
         except _FAILED:
             # The exact way: it finds the unchanged values, or the column that is at fault.
             return b"".join(

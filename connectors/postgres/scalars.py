@@ -20,6 +20,7 @@ _DOUBLE = Struct("<d").pack
 _POINT = Struct("<dd").pack
 _WKB_POINT = b"\x01\x01\x00\x00\x00"
 _SHORT = 8192
+_DOT = ord(".")
 _MONEY_SIGNS = b"$,."
 _HSTORE_PAIR = re.compile(r'"((?:[^"\\]|\\.)*)"=>(?:NULL|"((?:[^"\\]|\\.)*)")(?:, |$)', re.DOTALL)
 
@@ -98,15 +99,13 @@ def decimal(scale: int, prefix: bytes) -> Encode:
 
     def encode(text: bytes) -> bytes:
         try:
-            if scale == 0:
-                unscaled = int(text)
-            elif text[point] == 46:
+            if text[point] == _DOT:
                 unscaled = int(text.replace(b".", b""))
             else:
-                unscaled = _rescaled(text, scale)
+                unscaled = _rescaled(text, scale) if scale else int(text)
         except (ValueError, IndexError):
             unscaled = _rescaled(text, scale)
-        size = (unscaled if unscaled >= 0 else ~unscaled).bit_length() // 8 + 1
+        size = ((unscaled if unscaled >= 0 else ~unscaled).bit_length() >> 3) + 1
         head = heads[size] if size < _SHORT else prefix + long(size)
         return head + unscaled.to_bytes(size, "big", signed=True)
 
