@@ -51,6 +51,7 @@ class Report:
         self.rows: list[Row] = []
         self.targets: list[Target] = []
         self._more: dict[str, Any] = {}
+        self._peaks_mb: list[float] = []
 
     def streams(self, name: str, streams: Streams) -> None:
         limit_s = streams.limit_s
@@ -73,7 +74,7 @@ class Report:
     def big_transaction(self, rows: int, run: Measured) -> None:
         """Its rate has no limit beside it: the server works from its spill files."""
         name = f"one transaction of {rows} rows"
-        self.rows.append(_row(name, rows, run, float("nan")))
+        self._run(name, rows, run, float("nan"))
         self._at_most(f"{name}, peak RSS, MB", PEAK_RSS_MB, _mb(run.peak_rss_bytes))
         self._at_most(f"{name}, growth of RSS, MB", GROWTH_MB, growth_mb(run.samples))
         self._more["big_transaction"] = {"rows": rows, **_dump(run)}
@@ -81,6 +82,7 @@ class Report:
     def latency(self, sink: str, latency: Latency) -> None:
         p50_ms, p99_ms = (1000 * latency.quantile(share) for share in (0.5, 0.99))
         self._at_most(f"latency into {sink}, p99, ms", LATENCY_P99_MS, p99_ms)
+        self._peaks_mb.append(_mb(latency.run[-1].peak_rss_bytes))
         self._more[f"latency_{sink}"] = {
             "transactions": latency.transactions,
             "transactions_per_s": round(latency.achieved_per_s),
@@ -90,8 +92,8 @@ class Report:
         }
 
     def peak_rss(self) -> None:
-        """The last target: over every run."""
-        self._at_most("peak RSS of any run, MB", PEAK_RSS_MB, max(row.peak_rss_mb or 0 for row in self.rows))
+        """The last target: over every run so far."""
+        self._at_most("peak RSS of any run, MB", PEAK_RSS_MB, max(self._peaks_mb))
 
     def show(self, console: Console) -> None:
         rates = Table("", "rows/s", "of the limit", "CPU us per event", "peak RSS, MB")
@@ -124,8 +126,9 @@ class Report:
         self.rows.append(Row(name, rows, drained.seconds, limit_s / drained.seconds, cpu_us, None))
 
     def _run(self, name: str, rows: int, run: Measured, limit_s: float) -> Row:
-        row = _row(name, rows, run, limit_s / run.seconds)
+        row = Row(name, rows, run.seconds, limit_s / run.seconds, 1e6 * run.cpu_s / rows, _mb(run.peak_rss_bytes))
         self.rows.append(row)
+        self._peaks_mb.append(_mb(run.peak_rss_bytes))
         return row
 
     def _at_least(self, name: str, target: float, measured: float) -> None:
@@ -142,10 +145,6 @@ def growth_mb(samples: list[Sample]) -> float:
     if not second:
         return 0.0
     return _mb(max(sample.rss_bytes for sample in last) - max(sample.rss_bytes for sample in second))
-
-
-def _row(name: str, rows: int, run: Measured, share: float) -> Row:
-    return Row(name, rows, run.seconds, share, 1e6 * run.cpu_s / rows, _mb(run.peak_rss_bytes))
 
 
 def _dump(run: Measured) -> dict[str, Any]:

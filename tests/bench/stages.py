@@ -73,7 +73,7 @@ class Bench:
     def streams(self, name: str, rows: int, per_transaction: int) -> Streams:
         """`rows` inserts in transactions of `per_transaction`, read from the log by each reader."""
         sinks = {f"{name}_{sink}": config for sink, config in self._sinks().items()}
-        with self._slots(FIRST_RUN, LAST_RUN, *sinks):
+        with self._prepared(FIRST_RUN, LAST_RUN, *sinks):
             self._load(name, rows, per_transaction)
             first = self._drain(FIRST_RUN, rows)
             runs = {sink.removeprefix(f"{name}_"): self._stream(sink, config, rows) for sink, config in sinks.items()}
@@ -90,7 +90,7 @@ class Bench:
 
     def big_transaction(self, rows: int) -> Measured:
         """One transaction into the sink that drops everything."""
-        with self._slots("big"):
+        with self._prepared("big"):
             self._load("big", rows, rows)
             return self._stream("big", {"type": "discard"}, rows)
 
@@ -98,8 +98,7 @@ class Bench:
         """Single-row transactions at a steady rate into files."""
         name = f"latency_{sink}"
         self._tell(f"{name}: {rows_per_s} transactions a second for {seconds:g} s")
-        self._admin.execute(f"truncate {workload.TABLE}")
-        with self._slots(name, "judge"):
+        with self._prepared(name, "judge"):
             config = connector(self._address, name, self._sinks()[sink], snapshot="never")
             config["delivery"] = {"flush_interval_ms": LATENCY_FLUSH_MS}
             run = Running(self._address, config)
@@ -137,7 +136,6 @@ class Bench:
 
     def _load(self, name: str, rows: int, per_transaction: int) -> None:
         self._tell(f"{name}: writing {rows} rows in transactions of {per_transaction}")
-        self._admin.execute(f"truncate {workload.TABLE}")
         self._admin.execute("set synchronous_commit = off")
         workload.load(self._admin, 1, rows, per_transaction)
         self._admin.execute("set synchronous_commit = on")
@@ -157,7 +155,7 @@ class Bench:
 
     def _take_files(self, name: str, rows: int) -> None:
         """Count what was delivered, and make room."""
-        files = sorted((self._address.folder / "files").rglob("*.*"))
+        files = [path for path in (self._address.folder / "files").rglob("*") if path.is_file()]
         events = sum(map(_events, files))
         for file in files:
             file.unlink()
@@ -170,8 +168,9 @@ class Bench:
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
 
     @contextmanager
-    def _slots(self, *names: str) -> Iterator[None]:
-        """Slots at one point of the log, made before the rows are written: all decode the same bytes."""
+    def _prepared(self, *names: str) -> Iterator[None]:
+        """An empty table, and slots at one point of the log before its rows: all decode the same bytes."""
+        self._admin.execute(f"truncate {workload.TABLE}")
         first, *others = names
         self._admin.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", [first])
         for name in others:
@@ -203,6 +202,8 @@ def _follow(writer: "subprocess.Popen[bytes]", state: sqlite3.Connection) -> lis
         if ends_at == float("inf") and writer.poll() is not None:
             ends_at = time.time() + 1
         time.sleep(LATENCY_POLL_S)
+    if writer.returncode:
+        raise BenchFailed("the writer failed; what it said is above")
     return seen
 
 

@@ -7,7 +7,7 @@ writes single-row transactions at a steady rate, and prints how many.
 
 import sys
 import time
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -31,10 +31,10 @@ create table {TABLE} (
 """
 
 _ROW = """
-    i, i % 1000, 'customer with number ' || i % 100000,
-    'customer.' || i % 100000 || '@purchasing.department.example.com',
-    (i % 1000000) / 100.0, timestamptz '2026-01-01' + i * interval '1.000001 s', i % 2 = 0, i / 7.0::float8,
-    jsonb_build_object('color', 'green', 'size', i % 50, 'tags', jsonb_build_array('new', 'sale')), null
+    i, mod(i, 1000), 'customer with number ' || mod(i, 100000),
+    'customer.' || mod(i, 100000) || '@purchasing.department.example.com',
+    mod(i, 1000000) / 100.0, timestamptz '2026-01-01' + i * interval '1.000001 s', mod(i, 2) = 0, i / 7.0::float8,
+    jsonb_build_object('color', 'green', 'size', mod(i, 50), 'tags', jsonb_build_array('new', 'sale')), null
 """
 
 
@@ -62,11 +62,8 @@ def write_steadily(dsn: str, first: int, rows_per_s: int, seconds: float) -> int
                 time.sleep(max(0.0, started + i / rows_per_s - time.monotonic()))
                 connection.execute(f"insert into {TABLE} select {_ROW} from (select %s::bigint) one(i)", [first + i])
 
-    threads = [Thread(target=write, args=(nth,)) for nth in range(WRITERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(write, range(WRITERS)))
     return rows
 
 
