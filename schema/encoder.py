@@ -6,29 +6,30 @@ Wire bytes are 0x00, the schema's id as 4 bytes big-endian, the Avro body (Confl
 from collections.abc import Sequence
 from struct import Struct
 
-from schema.change import UNCHANGED, Column, Encode, Table, Value, completed
+from schema.change import UNCHANGED, Column, Encode, Table, Value
 from schema.errors import NullInRequired, Unencodable
 
 _WIRE_HEADER = Struct(">xI").pack
 _NULL_THEN_ROW = b"\x00\x02"
-_FAILED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, Unencodable)
+FAILED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, Unencodable)
+
+
+Row = list[bytes]
+"""Each column's Avro bytes, union branch included, in column order."""
 
 
 class TableEncoder:
     """Binds one version of `table` to its schemas' ids.
 
-    `values` come in column order, as the log gives them. `source` is the Avro of the source struct, `clock` that of
-    the fields `ts_ms, ts_us, ts_ns` with their union branches. All methods raise Unencodable for a value that its
-    type cannot hold, and NullInRequired for a NULL in a NOT NULL column; both name table and column.
+    `row` turns values into Avro; the other methods join rows to wire bytes. `source` is the Avro of the source
+    struct, `clock` that of the fields `ts_ms, ts_us, ts_ns` with their union branches. `columns` holds for each
+    column its writer and what stands for NULL (None: nothing may), for a decoder that writes while it reads.
     """
 
     def __init__(self, table: Table, key_id: int | None, value_id: int) -> None:
         self.table = table
-        self._width = len(table.columns)
-        self._writers = [_writer(column) for column in table.columns]
-        # What stands for NULL; None makes the row fail, since nothing may.
-        self._nulls = [_null(column) if column.optional else None for column in table.columns]
-        self._absent = [_absent(column) for column in table.columns]
+        self.columns = [(_writer(column), _null(column) if column.optional else None) for column in table.columns]
+        self._absent = [(_writer(column), _absent(column)) for column in table.columns]
         self._key_header = b"" if key_id is None else _WIRE_HEADER(key_id)
         self._key = table.key
         header = _WIRE_HEADER(value_id)
@@ -36,59 +37,59 @@ class TableEncoder:
         self._only_after = header + _NULL_THEN_ROW
         self._has_before = header + b"\x02"
 
-    def key(self, values: Sequence[Value]) -> bytes | None:
-        """The wire bytes of the row's identity; None for a table without one."""
+    def row(self, values: Sequence[Value], *, key_only: bool = False) -> Row:
+        """`values` come in column order, as the log gives them; `key_only`: those outside the key are None.
+
+        Raises Unencodable for a value that its type cannot hold, and NullInRequired for a NULL in a NOT NULL column;
+        both name table and column.
+        """
+        columns = self._absent if key_only else self.columns
+        if len(values) != len(columns):
+            raise ValueError(f"a row of {len(values)} values for the {len(columns)} columns of {self.table.name}")
+        try:
+            # The lengths are known to agree, and zip's keyword would cost as much as a column.
+            cells = zip(columns, values)  # noqa: B905
+            return [
+                write(value) if value is not None else null if null is not None else _required()  # type: ignore[arg-type]
+                for (write, null), value in cells
+            ]
+        except FAILED:
+            # The exact way: it finds the unchanged values, or the column that is at fault.
+            return [self._cell(i, columns[i][1], value) for i, value in enumerate(values)]
+
+    def key(self, row: Row) -> bytes | None:
+        """The row's identity; None for a table without one."""
         if not self._key:
             return None
         if len(self._key) == 1:
-            return self._key_header + self._cell(self._key[0], values[self._key[0]])
-        return self._key_header + b"".join([self._cell(i, values[i]) for i in self._key])
+            return self._key_header + row[self._key[0]]
+        return self._key_header + b"".join([row[i] for i in self._key])
 
-    def create(self, values: Sequence[Value], source: bytes, clock: bytes) -> bytes:
+    def create(self, row: Row, source: bytes, clock: bytes) -> bytes:
         """An insert."""
-        return b"".join((self._only_after, self._row(values, self._nulls), source, b"\x00\x02c", clock))
+        return b"".join((self._only_after, *row, source, b"\x00\x02c", clock))
 
-    def read(self, values: Sequence[Value], source: bytes, clock: bytes) -> bytes:
+    def read(self, row: Row, source: bytes, clock: bytes) -> bytes:
         """A row of a snapshot."""
-        return b"".join((self._only_after, self._row(values, self._nulls), source, b"\x00\x02r", clock))
+        return b"".join((self._only_after, *row, source, b"\x00\x02r", clock))
 
-    def update(self, before: Sequence[Value] | None, after: Sequence[Value], source: bytes, clock: bytes) -> bytes:
-        """`before` is the whole old row where the log has it; it also gives what the log left out of `after`."""
+    def update(self, before: Row | None, after: Row, source: bytes, clock: bytes) -> bytes:
+        """`before` is the whole old row where the log has it."""
         if before is None:
-            return b"".join((self._only_after, self._row(after, self._nulls), source, b"\x00\x02u", clock))
-        new = self._row(completed(after, before), self._nulls)
-        old = self._row(before, self._nulls)
-        return b"".join((self._has_before, old, b"\x02", new, source, b"\x00\x02u", clock))
+            return b"".join((self._only_after, *after, source, b"\x00\x02u", clock))
+        return b"".join((self._has_before, *before, b"\x02", *after, source, b"\x00\x02u", clock))
 
-    def delete(self, before: Sequence[Value], source: bytes, clock: bytes, *, key_only: bool) -> bytes:
-        """`key_only`: the log has the key's columns alone, the others are None."""
-        row = self._row(before, self._absent if key_only else self._nulls)
-        return b"".join((self._has_before, row, b"\x00", source, b"\x00\x02d", clock))
+    def delete(self, before: Row, source: bytes, clock: bytes) -> bytes:
+        """`before` is the whole old row, or one made with `key_only`."""
+        return b"".join((self._has_before, *before, b"\x00", source, b"\x00\x02d", clock))
 
     def truncate(self, source: bytes, clock: bytes) -> bytes:
         """The table was emptied: neither row."""
         return b"".join((self._header, b"\x00\x00", source, b"\x00\x02t", clock))
 
-    def _row(self, values: Sequence[Value], nulls: Sequence[bytes | None]) -> bytes:
-        if len(values) != self._width:
-            raise ValueError(f"a row of {len(values)} values for the {self._width} columns of {self.table.name}")
-        try:
-            # The lengths are known to agree, and zip's keyword would cost as much as a column.
-            cells = zip(self._writers, nulls, values)  # noqa: B905
-            return b"".join([null if value is None else write(value) for write, null, value in cells])  # type: ignore[arg-type, misc]
-        except _FAILED:
-            # The exact way: it finds the unchanged values, or the column that is at fault.
-            return b"".join(
-                [
-                    null if value is None and null is not None else self._cell(i, value)
-                    for i, (null, value) in enumerate(zip(nulls, values, strict=True))
-                ]
-            )
-
-    def _cell(self, i: int, value: Value) -> bytes:
+    def _cell(self, i: int, null: bytes | None, value: Value) -> bytes:
         column = self.table.columns[i]
         if value is None:
-            null = self._nulls[i]
             if null is None:
                 raise NullInRequired(self.table.name, column.name)
             return null
@@ -101,12 +102,16 @@ class TableEncoder:
                 )
             return _branch(column) + column.type.unavailable
         try:
-            return self._writers[i](value)
+            return self.columns[i][0](value)
         except Unencodable as error:
             raise Unencodable(error.reason, self.table.name, column.name) from None
-        except _FAILED as error:
+        except FAILED as error:
             shown = value[:60].decode(errors="replace")
             raise Unencodable(f"{shown!r} is no {column.type.name}: {error}", self.table.name, column.name) from None
+
+
+def _required() -> bytes:
+    raise LookupError("nothing stands for NULL")
 
 
 def _branch(column: Column) -> bytes:

@@ -1,11 +1,11 @@
 """What can go wrong between a change and its event.
 
-    SchemaError
-     ├── Unencodable     a value that the event's type cannot hold
-     ├── NullInRequired  NULL in a column the version calls NOT NULL; the table's version must be made anew
-     ├── Incompatible    names or shapes that no event schema can express
-     ├── RegistryFailed  a schema could not be stored or read (retryable)
-     └── Undecodable     an event's bytes that their schema cannot read
+SchemaError
+ ├── Unencodable     a value that the event's type cannot hold
+ ├── NullInRequired  NULL in a column the version calls NOT NULL; the table's version must be made anew
+ ├── Incompatible    names or shapes that no event schema can express
+ ├── RegistryFailed  a schema could not be stored or read (retryable)
+ └── Undecodable     an event's bytes that their schema cannot read
 """
 
 
@@ -26,7 +26,7 @@ class Unencodable(SchemaError):
         where = f"{table}.{column}: " if column else ""
         super().__init__(
             f"{where}{reason}",
-            "set errors.unrepresentable to \"dlq\" to go on without this change, or correct the value at the source",
+            'set errors.unrepresentable to "dlq" to go on without this change, or correct the value at the source',
         )
         self.reason = reason
         self.table = table

@@ -122,8 +122,8 @@ class Chunk:
         A value that the log left out is taken from it, for no reader has seen it yet.
         """
         if self._row_of_key is None:
-            encode = self.table.encoder.key
-            self._row_of_key = {encode(parse_line(line)): i for i, line in enumerate(self.lines)}
+            encoder = self.table.encoder
+            self._row_of_key = {encoder.key(encoder.row(parse_line(line))): i for i, line in enumerate(self.lines)}
         row = self._row_of_key.pop(key, None)
         if row is None:
             return

@@ -7,12 +7,13 @@ from connectors.patterns import selected
 from connectors.postgres import pgoutput
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.envelope import clock
-from connectors.postgres.pgoutput import DELETE, INSERT, MESSAGE_AT, TRUNCATE, UPDATE, MalformedFrame
+from connectors.postgres.pgoutput import DELETE, INSERT, MESSAGE_AT, TRUNCATE, TUPLE_AT, UPDATE, MalformedFrame
 from connectors.postgres.snapshot import WATERMARK_PREFIX, Copied, Snapshot
 from connectors.postgres.stream import format_lsn
 from connectors.postgres.table import CapturedTable, Tables
 from schema.avro import topic_name
-from schema.change import UNCHANGED, completed
+from schema.change import UNCHANGED, Value, completed
+from schema.encoder import FAILED, Row
 from schema.errors import NullInRequired, Unencodable
 from schema.event import DeadLetter, Event
 
@@ -89,14 +90,15 @@ class Decoder:
         size = 0
         for values in copied.rows:
             try:
-                value = table.encoder.read(values, source, self._clock)
+                row = table.encoder.row(values)
             except NullInRequired as error:
                 table = self._tables.loosened(table, error.column)
-                value = table.encoder.read(values, source, self._clock)
+                row = table.encoder.row(values)
             except Unencodable as error:
                 self._put_aside(error, b"\t".join(v if isinstance(v, bytes) else b"\\N" for v in values))
                 continue
-            self._append(table, table.encoder.key(values), value)
+            value = table.encoder.read(row, source, self._clock)
+            self._append(table, table.encoder.key(row), value)
             size += len(value)
             if size >= limit_bytes:
                 return size, True
@@ -136,66 +138,77 @@ class Decoder:
         table = self._table(frame)
         if table is None:
             return
-        values = pgoutput.inserted(frame)
-        source = self._source(table, frame)
         encoder = table.encoder
         try:
-            key = encoder.key(values)
-            if self._snapshot.chunk is not None:
-                self._snapshot.changed(table.relation.oid, key, values)
-            value = encoder.create(values, source, self._clock)
+            row = self._new_row(table, frame, TUPLE_AT)
         except NullInRequired as error:
             self._again(self._insert, frame, table, error)
             return
-        self._append(table, key, value)
+        self._append(table, encoder.key(row), encoder.create(row, self._source(table, frame), self._clock))
 
     def _update(self, frame: bytes) -> None:
         table = self._table(frame)
         if table is None:
             return
-        kind, before, after = pgoutput.updated(frame)
-        if kind == "O":
-            after = completed(after, before or ())
-        source = self._source(table, frame)
         encoder = table.encoder
+        kind, before, at = pgoutput.updated(frame)
         try:
-            key = encoder.key(after)
-            old_key = key if before is None else encoder.key(before)
-            if self._snapshot.chunk is not None:
-                self._snapshot.changed(table.relation.oid, old_key, after)
-                self._snapshot.changed(table.relation.oid, key, after)
-            if old_key != key and before is not None:
-                if self._snapshot.is_pending and UNCHANGED in after:
-                    self._snapshot.moved(table, after)
-                deleted = encoder.delete(before, source, self._clock, key_only=kind == "K")
-                created = encoder.create(after, source, self._clock)
-                self._append(table, old_key, deleted)
-                self._append(table, old_key, None)
-                self._append(table, key, created)
-                return
-            value = encoder.update(before if kind == "O" else None, after, source, self._clock)
+            old = None if before is None else encoder.row(before, key_only=kind == "K")
+            row = self._new_row(table, frame, at, before, kind)
         except NullInRequired as error:
             self._again(self._update, frame, table, error)
             return
-        self._append(table, key, value)
+        source = self._source(table, frame)
+        key = encoder.key(row)
+        if old is not None and encoder.key(old) != key:
+            self._append(table, encoder.key(old), encoder.delete(old, source, self._clock))
+            self._append(table, encoder.key(old), None)
+            self._append(table, key, encoder.create(row, source, self._clock))
+        else:
+            self._append(table, key, encoder.update(old if kind == "O" else None, row, source, self._clock))
 
     def _delete(self, frame: bytes) -> None:
         table = self._table(frame)
         if table is None:
             return
-        kind, before = pgoutput.deleted(frame)
         encoder = table.encoder
+        kind, before = pgoutput.deleted(frame)
         try:
-            key = encoder.key(before)
-            value = encoder.delete(before, self._source(table, frame), self._clock, key_only=kind == "K")
+            old = encoder.row(before, key_only=kind == "K")
         except NullInRequired as error:
             self._again(self._delete, frame, table, error)
             return
-        if self._snapshot.chunk is not None:
-            self._snapshot.changed(table.relation.oid, key, before)
-        self._append(table, key, value)
+        key = encoder.key(old)
+        self._snapshot.changed(table, key, before)
+        self._append(table, key, encoder.delete(old, self._source(table, frame), self._clock))
         if key is not None:
             self._append(table, key, None)
+
+    def _new_row(
+        self, table: CapturedTable, frame: bytes, at: int, before: list[Value] | None = None, kind: str = "N"
+    ) -> Row:
+        """The new tuple at `at`. While tables are copied the snapshot must see it; else it is written as it is read."""
+        encoder = table.encoder
+        if before is None and not self._snapshot.is_pending:
+            try:
+                row = pgoutput.written(frame, at, encoder.columns)
+            except FAILED:
+                row = None
+            if row is not None:
+                return row
+        after = pgoutput.values(frame, at)[0]
+        if kind == "O":
+            after = completed(after, before or ())
+        row = encoder.row(after)
+        if not self._snapshot.is_pending:
+            return row
+        key = encoder.key(row)
+        old_key = encoder.key(encoder.row(before, key_only=kind == "K")) if before is not None else key
+        self._snapshot.changed(table, old_key, after)
+        self._snapshot.changed(table, key, after)
+        if old_key != key and UNCHANGED in after:
+            self._snapshot.moved(table, after)
+        return encoder.row(after)
 
     def _truncate(self, frame: bytes) -> None:
         for oid in pgoutput.truncated(frame):

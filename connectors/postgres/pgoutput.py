@@ -5,10 +5,11 @@ src/backend/replication/logical/proto.c. Every function takes a whole CopyData f
 LSN, end LSN, clock (8 bytes each), then the message. Pure: no I/O, no logging, no imports from above.
 """
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
 
-from schema.change import UNCHANGED, Value
+from schema.change import UNCHANGED, Encode, Value
 
 WAL_DATA = ord("w")
 KEEPALIVE = ord("k")
@@ -25,6 +26,10 @@ _U32 = Struct(">I").unpack_from
 _U64 = Struct(">Q").unpack_from
 
 _NULL, _TEXT, _UNCHANGED, _NEW_TUPLE = b"ntuN"
+
+
+Columns = Sequence[tuple[Encode, bytes | None]]
+"""For each column its writer, and what stands for NULL."""
 
 
 class Keepalive(NamedTuple):
@@ -129,23 +134,44 @@ def logical_message(frame: bytes) -> LogicalMessage:
     return LogicalMessage(prefix, frame[at + 4 : at + 4 + size])
 
 
-def inserted(frame: bytes) -> list[Value]:
-    return values(frame, MESSAGE_AT + 6)[0]
+TUPLE_AT = MESSAGE_AT + 6
+"""Where the tuple of an insert starts, and of an update without an old one."""
 
 
-def updated(frame: bytes) -> tuple[str, list[Value] | None, list[Value]]:
-    """(what the old tuple is: ``K`` key, ``O`` whole row, ``N`` none; the old tuple; the new tuple)."""
-    at = MESSAGE_AT + 5
-    kind = frame[at]
+def updated(frame: bytes) -> tuple[str, list[Value] | None, int]:
+    """(what the old tuple is: ``K`` key, ``O`` whole row, ``N`` none; the old tuple; where the new one starts)."""
+    kind = frame[TUPLE_AT - 1]
     if kind == _NEW_TUPLE:
-        return "N", None, values(frame, at + 1)[0]
-    before, at = values(frame, at + 1)
-    return chr(kind), before, values(frame, at + 1)[0]
+        return "N", None, TUPLE_AT
+    before, at = values(frame, TUPLE_AT)
+    return chr(kind), before, at + 1
 
 
 def deleted(frame: bytes) -> tuple[str, list[Value]]:
     """(``K`` or ``O`` as in `updated`, the old tuple)."""
-    return chr(frame[MESSAGE_AT + 5]), values(frame, MESSAGE_AT + 6)[0]
+    return chr(frame[TUPLE_AT - 1]), values(frame, TUPLE_AT)[0]
+
+
+def written(frame: bytes, at: int, columns: Columns) -> list[bytes] | None:
+    """The frame's last tuple, from `at`, each value through its column's writer: what nearly every row needs.
+
+    None where it takes more: a value left out, a NULL that the column has no bytes for. Raises what a writer raises.
+    """
+    out: list[bytes] = []
+    append = out.append
+    at += 2
+    for write, null in columns:
+        kind = frame[at]
+        if kind == _TEXT:
+            start = at + 5
+            at = start + _U32(frame, at + 1)[0]
+            append(write(frame[start:at]))
+        elif kind == _NULL and null is not None:
+            append(null)
+            at += 1
+        else:
+            return None
+    return out if at == len(frame) else None
 
 
 def values(frame: bytes, at: int) -> tuple[list[Value], int]:

@@ -114,10 +114,13 @@ class Snapshot:
         if self.chunk and self.chunk.table.relation.oid == relation.oid:
             self.chunk.is_stale |= shape(self.chunk.table.relation) != shape(relation)
 
-    def changed(self, oid: int, key: bytes | None, values: list[Value]) -> None:
-        """The stream changes a row: between a chunk's watermarks it takes the row's place."""
+    def changed(self, table: CapturedTable, key: bytes | None, values: list[Value]) -> None:
+        """The stream changes a row: between a chunk's watermarks it takes the row's place.
+
+        What the log left out of `values` is filled in from the chunk.
+        """
         chunk = self.chunk
-        if chunk and chunk.is_open and not chunk.is_stale and chunk.table.relation.oid == oid:
+        if chunk and chunk.is_open and not chunk.is_stale and chunk.table.relation.oid == table.relation.oid:
             chunk.change(key, values)
 
     def moved(self, table: CapturedTable, values: list[Value]) -> None:

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from unittest.mock import patch
 
 from connectors.errors import LogGap, SourceUnreachable
@@ -162,6 +162,11 @@ class FakeStream:
 class FakeEncoder:
     """Rows of three columns: key, version, note."""
 
+    columns: ClassVar = [(lambda value: value, None)] * 3
+
+    def row(self, values: list[Value], *, key_only: bool = False) -> list[Value]:
+        return values
+
     def key(self, values: list[Value]) -> bytes:
         return cast(bytes, values[0])
 
@@ -171,7 +176,7 @@ class FakeEncoder:
     def update(self, before: list[Value] | None, values: list[Value], source: bytes, now: bytes) -> bytes:
         return _row("u", values)
 
-    def delete(self, values: list[Value], source: bytes, now: bytes, *, key_only: bool) -> bytes:
+    def delete(self, values: list[Value], source: bytes, now: bytes) -> bytes:
         return row("d", self.key(values).decode())
 
 

@@ -141,9 +141,10 @@ def streamed(connection: psycopg.Connection[Any]) -> tuple[dict[bytes, pgoutput.
 
 def change(frame: bytes, kind: int) -> dict[str, Any]:
     if kind == pgoutput.INSERT:
-        return {"kind": "c", "new": texts(pgoutput.inserted(frame))}
+        return {"kind": "c", "new": texts(pgoutput.values(frame, pgoutput.TUPLE_AT)[0])}
     if kind == pgoutput.UPDATE:
-        image, old, new = pgoutput.updated(frame)
+        image, old, at = pgoutput.updated(frame)
+        new = pgoutput.values(frame, at)[0]
         return {"kind": "u", "image": image, "old": old and texts(old), "new": texts(new)}
     image, old = pgoutput.deleted(frame)
     return {"kind": "d", "image": image, "old": texts(old)}

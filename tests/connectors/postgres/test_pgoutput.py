@@ -13,8 +13,8 @@ def wal(message: bytes, lsn: int = 0x31C6530) -> bytes:
     return b"w" + pack(">QQq", lsn, lsn + 8, 0) + message
 
 
-def tuple_data(*values: bytes | None | str) -> bytes:
-    def one(value: bytes | None | str) -> bytes:
+def tuple_data(*values: bytes | str | None) -> bytes:
+    def one(value: bytes | str | None) -> bytes:
         if value is None:
             return b"n"
         return b"u" if isinstance(value, str) else b"t" + pack(">I", len(value)) + value
@@ -52,24 +52,38 @@ def test_an_empty_schema_name_stands_for_pg_catalog() -> None:
 def test_values_keep_null_empty_and_unchanged_apart() -> None:
     frame = wal(b"I" + pack(">I", 16385) + b"N" + tuple_data(b"1", b"", None, "unchanged", b"x" * 70_000, None))
     assert pgoutput.relation_oid(frame) == pack(">I", 16385)
-    assert pgoutput.inserted(frame) == [b"1", b"", None, UNCHANGED, b"x" * 70_000, None]
+    assert pgoutput.values(frame, pgoutput.TUPLE_AT)[0] == [b"1", b"", None, UNCHANGED, b"x" * 70_000, None]
 
 
 @pytest.mark.parametrize(("kind", "old"), [("K", tuple_data(b"1", None)), ("O", tuple_data(b"1", b"a"))])
 def test_an_update_tells_key_from_whole_old_row(kind: str, old: bytes) -> None:
     frame = wal(b"U" + pack(">I", 1) + kind.encode() + old + b"N" + tuple_data(b"2", b"b"))
-    found, before, after = pgoutput.updated(frame)
-    assert (found, after) == (kind, [b"2", b"b"])
+    found, before, at = pgoutput.updated(frame)
+    assert (found, pgoutput.values(frame, at)[0]) == (kind, [b"2", b"b"])
     assert before == [b"1", None if kind == "K" else b"a"]
 
 
 def test_an_update_without_an_old_tuple_has_none() -> None:
     frame = wal(b"U" + pack(">I", 1) + b"N" + tuple_data(b"2", b"b"))
-    assert pgoutput.updated(frame) == ("N", None, [b"2", b"b"])
+    kind, before, at = pgoutput.updated(frame)
+    assert (kind, before, pgoutput.values(frame, at)[0]) == ("N", None, [b"2", b"b"])
 
 
 def test_a_delete_gives_the_old_tuple() -> None:
     assert pgoutput.deleted(wal(b"D" + pack(">I", 1) + b"K" + tuple_data(b"9", None))) == ("K", [b"9", None])
+
+
+def test_a_row_is_written_while_it_is_read_unless_it_takes_more() -> None:
+    columns = [(lambda value: b"<" + value + b">", None), (lambda value: value.upper(), b"-")]
+
+    def written(*values: bytes | str | None) -> list[bytes] | None:
+        return pgoutput.written(wal(b"I" + pack(">I", 1) + b"N" + tuple_data(*values)), pgoutput.TUPLE_AT, columns)
+
+    assert written(b"1", b"a") == [b"<1>", b"A"]
+    assert written(b"1", None) == [b"<1>", b"-"]
+    assert written(None, b"a") is None
+    assert written(b"1", "unchanged") is None
+    assert written(b"1", b"a", b"one too many") is None
 
 
 def test_a_truncate_names_every_table() -> None:
@@ -84,4 +98,6 @@ def test_a_logical_message_gives_prefix_and_content() -> None:
 
 def test_a_value_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(MalformedFrame, match="'b'"):
-        pgoutput.inserted(wal(b"I" + pack(">I", 1) + b"N" + pack(">H", 1) + b"b" + pack(">I", 1) + b"x"))
+        pgoutput.values(
+            wal(b"I" + pack(">I", 1) + b"N" + pack(">H", 1) + b"b" + pack(">I", 1) + b"x"), pgoutput.TUPLE_AT
+        )
