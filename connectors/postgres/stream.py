@@ -137,9 +137,13 @@ class ReplicationStream:
             raise source_error(error, self._config) from None
 
     def linger(self) -> None:
-        """Let the server send more rows before the next `receive`: one system call for many rows, not for two."""
-        time.sleep(_LINGER_S)
+        """Where nothing more is here, let the server send some rows before the next `receive`.
+
+        That makes one system call for many rows, not for two.
+        """
         try:
+            if not self._readable(0.0):
+                time.sleep(_LINGER_S)
             self._pgconn.consume_input()
         except psycopg.Error as error:
             raise source_error(error, self._config) from None
@@ -157,13 +161,15 @@ class ReplicationStream:
         self._connection.close()
 
     def _wait(self, timeout_s: float) -> bool:
-        readable, _, _ = select([self._pgconn.socket], [], [], timeout_s)
-        if not readable:
+        if not self._readable(timeout_s):
             self.silent_s += timeout_s
             return False
         self.silent_s = 0.0
         self._pgconn.consume_input()
         return True
+
+    def _readable(self, timeout_s: float) -> bool:
+        return bool(select([self._pgconn.socket], [], [], timeout_s)[0])
 
     def _ended(self) -> SourceError:
         result = self._pgconn.get_result()
