@@ -24,14 +24,18 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def folded(shop: Reading) -> dict[Any, dict[str, Any]]:
+    """What a reader holds at the end; a row that changes its key takes along what the log left out."""
     rows: dict[Any, dict[str, Any]] = {}
+    left: dict[str, Any] = {}
     for event in shop.events:
         value = shop.value(event)
         key = tuple(shop.key(event).values())
-        if value is None or value["op"] == "d":
-            rows.pop(key, None)
+        if value is None:
             continue
-        old = rows.get(key, {})
+        if value["op"] == "d":
+            left = rows.pop(key, {})
+            continue
+        old = rows.get(key, left if value["op"] == "c" else {})
         rows[key] = {name: old.get(name, new) if new == PLACEHOLDER else new for name, new in value["after"].items()}
     return rows
 
