@@ -31,7 +31,7 @@ _COLUMNS_SQL = """
 """
 
 # The columns whose values identify a row: the replica identity index where one is set, so that every delete
-# carries them; else the primary key; else the first unique index over NOT NULL columns, as Debezium does.
+# carries them; else the primary key; else the first unique index over NOT NULL columns.
 _KEY_SQL = """
     select array(select a.attname from unnest(i.indkey) with ordinality k(attnum, nth)
                  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
