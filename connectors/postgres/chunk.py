@@ -14,6 +14,7 @@ _ESCAPES = {ord("b"): 8, ord("f"): 12, ord("n"): 10, ord("r"): 13, ord("t"): 9, 
 AGAIN_ROWS = 100
 """How many moved rows are read again at a time."""
 _BACKSLASH = ord("\\")
+_NULL = b"\\N"
 
 
 class Visible(NamedTuple):
@@ -182,10 +183,13 @@ def parse_line(line: bytes) -> list[Value]:
     Source: PostgreSQL manual, COPY, "Text Format"; CopyAttributeOutText writes no octal or hexadecimal escapes.
     """
     fields: list[Value] = line[:-1].split(b"\t")  # type: ignore[assignment]
-    if b"\\" not in line:
+    backslashes = line.count(b"\\")
+    if not backslashes:
         return fields
+    if backslashes == fields.count(_NULL):  # nothing else is escaped: nearly every row with a NULL
+        return [None if field == _NULL else field for field in fields]
     return [
-        None if field == b"\\N" else _unescape(field) if b"\\" in field else field  # type: ignore[operator, arg-type]
+        None if field == _NULL else _unescape(field) if b"\\" in field else field  # type: ignore[operator, arg-type]
         for field in fields
     ]
 
