@@ -26,9 +26,9 @@ STATE_DIR = Path("tailrace-state")
 
 def _version(asked: bool) -> None:
     if asked:
-        from service import __version__
+        from service import __version__, implementation
 
-        typer.echo(f"tailrace {__version__}")
+        typer.echo(f"tailrace {__version__} ({implementation()})")
         raise typer.Exit
 
 

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from service import implementation
 from tests.servers import VERSIONS, Database, OwnPostgres, Tailrace, find_server, serve, start_programs
 
 
 def pytest_report_header() -> list[str]:
     rungs = ((version, find_server(version)) for version in VERSIONS)
-    return [f"postgres {version}: {rung.kind} ({_without_password(rung.place)})" for version, rung in rungs]
+    servers = [f"postgres {version}: {rung.kind} ({_without_password(rung.place)})" for version, rung in rungs]
+    return [f"tailrace: {implementation()}", *servers]
 
 
 def _without_password(place: str) -> str:

@@ -160,11 +160,12 @@ def written(frame: bytes, at: int, columns: Columns) -> list[bytes] | None:
     out: list[bytes] = []
     append = out.append
     at += 2
+    # The size is put together from bytes because that is native code once compiled, where unpacking is a call.
     for write, null in columns:
         kind = frame[at]
         if kind == _TEXT:
             start = at + 5
-            at = start + _U32(frame, at + 1)[0]
+            at = start + (frame[at + 1] << 24 | frame[at + 2] << 16 | frame[at + 3] << 8 | frame[at + 4])
             append(write(frame[start:at]))
         elif kind == _NULL and null is not None:
             append(null)

@@ -151,4 +151,6 @@ def test_the_container_is_not_root_and_says_that_it_is_alive(container: Containe
 
 
 def test_the_image_is_the_command(engine: Engine) -> None:
-    assert engine("run", "--rm", IMAGE, "--version").startswith("tailrace ")
+    version = engine("run", "--rm", IMAGE, "--version")
+    assert version.startswith("tailrace ")
+    assert "(compiled)" in version

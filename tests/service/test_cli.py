@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service import __version__
+from service import __version__, implementation
 from tests.servers import ROOT, Tailrace
 
 ADAPTERS = Path(__file__).parent / "adapters"
@@ -26,7 +26,7 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_version_is_the_packages_own(tailrace: Tailrace) -> None:
-    assert tailrace("--version").stdout == f"tailrace {__version__}\n"
+    assert tailrace("--version").stdout == f"tailrace {__version__} ({implementation()})\n"
 
 
 def test_help_names_every_command(tailrace: Tailrace) -> None:

@@ -57,7 +57,7 @@ def test_the_source_distribution_holds_what_the_repository_does(distributions: P
 
 
 def test_the_command_runs_from_anywhere(installed: Path) -> None:
-    assert call(installed / "tailrace", "--version").stdout == f"tailrace {__version__}\n"
+    assert call(installed / "tailrace", "--version").stdout == f"tailrace {__version__} (plain)\n"
     assert '"postgres"' in call(installed / "tailrace", "config", "schema").stdout
 
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from connectors.base import Finding
 from connectors.errors import LogGap, SourceMisconfigured, SourceUnreachable
 from offsets.position import Offset, Position
-from schema.event import Batch
+from schema.event import Batch, DeadLetter
 from schema.registry import Registry
 
 
@@ -33,7 +33,14 @@ class StandinSource:
     Config = StandinConfig
 
     def __init__(
-        self, config: StandinConfig, *, connector: str, topic_prefix: str, registry: Registry, version: str
+        self,
+        config: StandinConfig,
+        *,
+        connector: str,
+        topic_prefix: str,
+        registry: Registry,
+        version: str,
+        dead_letter: Callable[[DeadLetter], None] | None = None,
     ) -> None:
         self._config = config
         self._connector = connector

@@ -1,0 +1,48 @@
+"""With TAILRACE_COMPILE=1 the wheel carries the hot path compiled by mypyc; without it, the same source, plain."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+HOT = [
+    "connectors/postgres/arrays.py",
+    "connectors/postgres/envelope.py",
+    "connectors/postgres/pgoutput.py",
+    "connectors/postgres/scalars.py",
+    "connectors/postgres/temporal.py",
+    "schema/change.py",
+    "schema/encoder.py",
+    "schema/varint.py",
+]
+"""Leaves of the import graph: bytes in, bytes out, no I/O."""
+
+
+class CompileHook(BuildHookInterface[Any]):
+    """Hatchling finds it by `[tool.hatch.build.hooks.custom]`."""
+
+    @property
+    def _asked(self) -> bool:
+        return os.environ.get("TAILRACE_COMPILE") == "1" and self.target_name == "wheel"
+
+    def dependencies(self) -> list[str]:
+        return ["mypy>=1.18", "setuptools>=70"] if self._asked else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if not self._asked or version == "editable":
+            return
+        from mypyc.build import mypycify
+        from setuptools import Distribution
+
+        folder = Path(tempfile.mkdtemp(prefix="tailrace-compile-"))
+        modules = mypycify(["--strict", *HOT], opt_level="3", target_dir=str(folder / "c"))
+        command = Distribution({"name": "tailrace", "ext_modules": modules}).get_command_obj("build_ext")
+        command.build_lib, command.build_temp = str(folder / "lib"), str(folder / "temp")
+        command.ensure_finalized()
+        command.run()
+        for built in (folder / "lib").rglob("*.so"):
+            build_data["force_include"][str(built)] = str(built.relative_to(folder / "lib"))
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
