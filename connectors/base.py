@@ -17,6 +17,9 @@ class Finding(NamedTuple):
 class Source(Protocol):
     """One database's log as batches of events. Every method runs on the reader thread.
 
+    The class carries its pydantic `Config` and is built as ``Class(config, connector=, topic_prefix=, registry=,
+    version=, dead_letter=)``; `dead_letter` takes what no event can hold, None where that is an error.
+
     All methods raise SourceError; after one, the only call left is `close`.
     """
 
