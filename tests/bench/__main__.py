@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -24,7 +25,6 @@ from tests.bench.stages import Bench
 from tests.servers import VERSIONS, find_programs
 
 STAGES = ("batches", "snapshot", "singles", "big", "latency")
-OUTPUT = Path("bench-output")
 ROWS_PER_TRANSACTION = 1000
 LATENCY_ROWS_PER_S = 1000
 
@@ -38,6 +38,7 @@ SETTINGS = {
 
 def main() -> int:
     given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server is stopped on the way out
     console = Console(stderr=True)
     bin_dir = find_programs(given.postgres)
     if bin_dir is None:
@@ -55,8 +56,8 @@ def main() -> int:
         finally:
             server.remove()
     report.show(Console())
-    OUTPUT.mkdir(exist_ok=True)
-    file = OUTPUT / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    given.output.mkdir(exist_ok=True)
+    file = given.output / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     file.write_text(json.dumps(report.as_json(), indent=1))
     console.print(f"written to {file}")
     return 0
@@ -79,11 +80,11 @@ def _measure(given: argparse.Namespace, address: Address, console: Console) -> R
         )
         stages = given.stages
         if "batches" in stages:
-            report.streams("transactions of 1,000", bench.streams("batches", given.rows, ROWS_PER_TRANSACTION))
+            report.streams("batches", bench.streams("batches", given.rows, ROWS_PER_TRANSACTION))
         if "snapshot" in stages:
             report.copies(bench.copies(given.rows))
         if "singles" in stages:
-            report.streams("single rows", bench.streams("singles", given.rows // 5, 1))
+            report.streams("singles", bench.streams("singles", given.rows // 5, 1))
         if "big" in stages:
             rows = given.rows * 6
             report.big_transaction(rows, bench.big_transaction(rows))
@@ -99,6 +100,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=500_000, help="a fifth of it in single-row transactions, six times "
                         "as many in one transaction; default 500000")  # fmt: skip
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="default: all")
+    parser.add_argument("--output", type=Path, default=Path("bench-output"), help="the folder of the JSON file")
     parser.add_argument("--latency-seconds", type=float, default=15)
     parser.add_argument("--postgres", type=int, choices=VERSIONS, default=max(VERSIONS))
     return parser.parse_args()
