@@ -42,7 +42,7 @@ def open_log(config: PostgresConfig, connector: str, after: Offset | View | None
         connection.close()
         raise
     try:
-        return _open(config, connection, replication, after)
+        return _open(config, connector, connection, replication, after)
     except psycopg.Error as error:
         connection.close()
         replication.close()
@@ -55,6 +55,7 @@ def open_log(config: PostgresConfig, connector: str, after: Offset | View | None
 
 def _open(
     config: PostgresConfig,
+    connector: str,
     connection: psycopg.Connection[Any],
     replication: psycopg.Connection[Any],
     after: Offset | View | None,
@@ -70,7 +71,7 @@ def _open(
         ensure_published(connection, config, tables)
         name, start = _passing_slot(config, connection, replication, "now")
     else:
-        name, start = _lasting_slot(config, connection, replication, server, tables, after)
+        name, start = _lasting_slot(config, connector, connection, replication, server, tables, after)
     slot = slots.find(connection, name)
     stream = ReplicationStream(replication, config)
     stream.start(name, start, config.publication)
@@ -80,6 +81,7 @@ def _open(
 
 def _lasting_slot(
     config: PostgresConfig,
+    connector: str,
     connection: psycopg.Connection[Any],
     replication: psycopg.Connection[Any],
     server: slots.Server,
@@ -89,11 +91,12 @@ def _lasting_slot(
     """The connector's own slot and where to start in it."""
     slot = slots.find(connection, config.slot)
     if after is not None:
-        slots.check_resumable(after.position, slot, server, config)
+        slots.check_resumable(connector, after.position, slot, server, config)
         if not slots.publication_exists(connection, config.publication):
             raise SourceRefused(
                 f"publication {config.publication} is gone; the log behind our offset needs the one that was there",
-                "run `tailrace offsets reset`, drop the slot, and start again: every table is copied anew",
+                f"drop the slot (select pg_drop_replication_slot('{config.slot}')), run `tailrace offsets reset "
+                f"{connector}` and start again: every table is copied anew",
             )
     # The publication first: the log is decoded with the publications of its own time.
     ensure_published(connection, config, tables)

@@ -102,10 +102,12 @@ def origin(server: Server, config: PostgresConfig) -> str:
     )
 
 
-def check_resumable(offset: Position, slot: Slot | None, server: Server, config: PostgresConfig) -> None:
+def check_resumable(
+    connector: str, offset: Position, slot: Slot | None, server: Server, config: PostgresConfig
+) -> None:
     """Raise LogGap unless the slot still holds every transaction behind `offset` on the log that it came from."""
     stored = json.loads(offset.origin)
-    again = "run `tailrace offsets reset {name}` and start again: every table is copied anew"
+    again = f"run `tailrace offsets reset {connector}` and start again: every table is copied anew"
     if stored["system"] != server.system:
         raise LogGap(
             f"{config.host} is another database cluster (system identifier {server.system}) than the one our offset "

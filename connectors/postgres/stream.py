@@ -20,6 +20,9 @@ from connectors.postgres.types import SESSION_SETTINGS
 _STATUS = Struct(">cQQQqB")
 _POSTGRES_EPOCH_S = 946_684_800
 _LINGER_S = 0.0002
+_LOCK_TIMEOUT = "55P03"
+_NOT_IN_STATE = "55000"
+_START_ANEW = "drop the slot, run `tailrace offsets reset NAME` and start again: every table is copied anew"
 
 
 def connect(config: PostgresConfig, *, replication: bool = False, application: str) -> psycopg.Connection[Any]:
@@ -59,12 +62,14 @@ def source_error(error: psycopg.Error, config: PostgresConfig) -> SourceError:
                 "another process reads this slot; stop it (select * from pg_replication_slots), or use another slot",
             )
         case "58P01" | "55000":
-            return LogGap(f"{where}: {text}", "run `tailrace offsets reset` to take a new snapshot")
+            return LogGap(f"{where}: {text}", _START_ANEW)
+        case "42704":  # the slot, or the publication as of that point of the log
+            return LogGap(f"{where}: {text}", _START_ANEW)
         case "tls":
             return SourceRefused(f"{where}: {text}", "correct source.tls; `verify-full` is the default off this host")
         case None:
             return SourceUnreachable(f"{where}: {text}", "check that the server runs and that this host may reach it")
-    retryable = state[:2] in ("08", "53", "57", "58", "XX", "40")
+    retryable = state == _LOCK_TIMEOUT or state[:2] in ("08", "53", "57", "58", "XX", "40")
     return (SourceUnreachable if retryable else SourceRefused)(
         f"{where}: {text} (SQLSTATE {state})", "see the server's log for the whole story"
     )
@@ -95,8 +100,10 @@ class ReplicationStream:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._config = config
+        self._skipped = ""
         self.silent_s = 0.0
         """How long we have listened and the server has said nothing."""
+        connection.add_notice_handler(self._noticed)
 
     def start(self, slot: str, position: int, publication: str) -> None:
         """Stream from `position` on. Raises SourceError, LogGap among them."""
@@ -115,7 +122,7 @@ class ReplicationStream:
     def receive(self, timeout_s: float, limit_bytes: int) -> list[bytes]:
         """The frames that are here, up to about `limit_bytes`; empty where none came within `timeout_s`.
 
-        Raises SourceUnreachable where the connection broke or ended.
+        Raises SourceUnreachable where the connection broke or ended, LogGap where the server left changes out.
         """
         frames: list[bytes] = []
         size = 0
@@ -123,6 +130,8 @@ class ReplicationStream:
         try:
             while True:
                 count, data = get(1)
+                if self._skipped:
+                    raise LogGap(f"{self._config.host} leaves changes out: {self._skipped}", _START_ANEW)
                 if count > 0:
                     frames.append(bytes(data))
                     size += count
@@ -159,6 +168,14 @@ class ReplicationStream:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
+        """Since Postgres 18 a publication that the log does not know at that point is a warning, not an error.
+
+        The server then goes on without the changes, so that only this stands between us and a silent loss.
+        """
+        if notice.severity_nonlocalized == "WARNING" and notice.sqlstate == _NOT_IN_STATE:
+            self._skipped = f"{notice.message_primary}: {notice.message_detail}"
 
     def _wait(self, timeout_s: float) -> bool:
         if not self._readable(timeout_s):
