@@ -122,7 +122,7 @@ class Decoder:
     def _message(self, frame: bytes) -> None:
         message = pgoutput.logical_message(frame)
         if message.prefix == WATERMARK_PREFIX:
-            content = message.content.decode()
+            content = message.content.decode(errors="replace")  # anybody may write one
             self.marks.discard(content)
             self._pause |= self._snapshot.watermark(content)
 
@@ -135,7 +135,7 @@ class Decoder:
     # -- changes
 
     def _insert(self, frame: bytes) -> None:
-        table = self._table(frame)
+        table = self._table(pgoutput.relation_oid(frame))
         if table is None:
             return
         encoder = table.encoder
@@ -147,7 +147,7 @@ class Decoder:
         self._append(table, encoder.key(row), encoder.create(row, self._source(table, frame), self._clock))
 
     def _update(self, frame: bytes) -> None:
-        table = self._table(frame)
+        table = self._table(pgoutput.relation_oid(frame))
         if table is None:
             return
         encoder = table.encoder
@@ -168,7 +168,7 @@ class Decoder:
             self._append(table, key, encoder.update(old if kind == "O" else None, row, source, self._clock))
 
     def _delete(self, frame: bytes) -> None:
-        table = self._table(frame)
+        table = self._table(pgoutput.relation_oid(frame))
         if table is None:
             return
         encoder = table.encoder
@@ -212,7 +212,7 @@ class Decoder:
 
     def _truncate(self, frame: bytes) -> None:
         for oid in pgoutput.truncated(frame):
-            table = self._captured[oid]
+            table = self._table(oid)
             if table is not None:
                 self._snapshot.truncated(table.relation.oid)
                 value = table.encoder.truncate(self._source(table, frame), self._clock)
@@ -238,8 +238,7 @@ class Decoder:
         self._dead_letter(DeadLetter(error.table, topic, None, raw, position, str(error)))
         self._nth += 1
 
-    def _table(self, frame: bytes) -> CapturedTable | None:
-        oid = pgoutput.relation_oid(frame)
+    def _table(self, oid: bytes) -> CapturedTable | None:
         try:
             table = self._captured[oid]
         except KeyError:

@@ -205,10 +205,11 @@ class PostgresSource:
             )
 
     def _between_transactions(self) -> None:
+        if self._copied is not None:  # its rows may still be on their way through the connection
+            return
         if time.monotonic() >= self._discover_at:
             self._discover()
-        if self._copied is None:
-            self._copied = self._snapshot.take()
+        self._copied = self._snapshot.take()
         if self._copied is None:
             self._snapshot.advance()
 

@@ -1,0 +1,65 @@
+"""Odd tables, odd publications and odd moments: nothing is lost, and nothing older follows the newer."""
+
+from collections import Counter
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from connectors.postgres import snapshot, source
+from tests.connectors.postgres.reading import reading
+from tests.servers import Database, until
+
+NOISE = "(select string_agg(md5(i::text || random()::text), '') from generate_series(1, 75) i)"
+"""2,400 characters that do not compress: kept outside the row, and short enough for an index."""
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "CHUNK_FIRST_ROWS", 50)
+    monkeypatch.setattr(snapshot, "CHUNK_MOST_ROWS", 50)
+
+
+@pytest.fixture
+def eager_discovery(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "DISCOVER_EVERY_S", 0.0)
+
+
+@pytest.mark.usefixtures("eager_discovery")
+def test_new_tables_are_looked_for_only_when_no_copy_holds_the_connection(postgres: Database, tmp_path: Path) -> None:
+    postgres.execute("create table t (v int, filler text)")
+    postgres.execute("insert into t select i, repeat('x', 1000) from generate_series(1, 2000) i")
+    with reading(postgres, tmp_path) as shop:
+        values = shop.catch_up()
+        assert Counter(value["after"]["v"] for value in values) == Counter(range(1, 2001))
+        assert len([batch for batch in shop.batches if batch.events]) > 3
+
+
+def test_a_truncate_that_the_copy_of_a_table_without_a_key_contains_does_not_follow_it(
+    postgres: Database, tmp_path: Path
+) -> None:
+    postgres.execute("create table t (v int)")
+    postgres.execute("insert into t values (1)")
+    with reading(postgres, tmp_path) as shop, psycopg.connect(postgres.dsn) as writer:
+        inner = shop.source._snapshot
+        enter = inner._enter
+
+        def late(name: snapshot.TableName) -> snapshot.Visible | None:
+            writer.execute("truncate t")
+            writer.execute("insert into t values (2)")
+            writer.commit()
+            return enter(name)
+
+        inner._enter = late  # type: ignore[method-assign]
+        shop.catch_up()
+        postgres.execute("insert into t values (3)")
+        until(lambda: (shop.read() and False) or shop.values()[-1]["after"] == {"v": 3}, "the end")
+        assert [(value["op"], value["after"]) for value in shop.values()] == [("r", {"v": 2}), ("c", {"v": 3})]
+
+
+def test_a_message_of_somebody_else_may_hold_any_bytes(postgres: Database, tmp_path: Path) -> None:
+    postgres.execute("create table t (id int primary key)")
+    with reading(postgres, tmp_path) as shop:
+        postgres.execute("select pg_logical_emit_message(true, 'tailrace', '\\xff00'::bytea)")
+        postgres.execute("insert into t values (1)")
+        assert shop.read_until(1)[0]["after"] == {"id": 1}
