@@ -139,7 +139,7 @@ def _zoned_timestamp(text: bytes, digits: int) -> bytes:
         year = b"-%04d" % -n if n else b"0000"
     elif len(year) > 4:
         year = b"+" + year
-    second, fraction = clock[:8], clock[9:-3]
+    second, _, fraction = clock[:-3].partition(b".")
     tail = b"." + fraction.ljust(digits, b"0") if digits else b""
     return b"%b%bT%b%bZ" % (year, month_day, second, tail)
 
