@@ -155,9 +155,13 @@ class Catalog:
 
 
 def _key(relation: Relation, definition: Definition) -> tuple[int, ...]:
+    """The catalogue's key, in its order, unless the log shows another: that of an older or newer definition."""
     at = {column.name: i for i, column in enumerate(relation.columns)}
+    shown = tuple(i for i, column in enumerate(relation.columns) if column.in_identity)
+    if relation.identity in "di" and shown and {relation.columns[i].name for i in shown} != set(definition.key):
+        return shown
     if definition.key and all(name in at for name in definition.key):
         return tuple(at[name] for name in definition.key)
     if relation.identity == "f":
         return ()
-    return tuple(i for i, column in enumerate(relation.columns) if column.in_identity)
+    return shown

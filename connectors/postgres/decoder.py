@@ -197,8 +197,8 @@ class Decoder:
             if row is not None:
                 return row
         after = pgoutput.values(frame, at)[0]
-        if kind == "O":
-            after = completed(after, before or ())
+        if before is not None:
+            after = completed(after, before) if kind == "O" else _with_key(after, before)
         row = encoder.row(after)
         if not self._snapshot.is_pending:
             return row
@@ -260,3 +260,8 @@ class Decoder:
     def _append(self, table: CapturedTable, key: bytes | None, value: bytes | None) -> None:
         self.events.append(Event(table.topic, table.name, key, value, (self._commit_lsn, self._nth)))
         self._nth += 1
+
+
+def _with_key(after: list[Value], key: list[Value]) -> list[Value]:
+    """`after` with the parts of its key that the log left out; in `key` the other columns are None."""
+    return [old if new is UNCHANGED and old is not None else new for new, old in zip(after, key, strict=True)]

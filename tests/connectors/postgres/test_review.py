@@ -57,6 +57,32 @@ def test_a_truncate_that_the_copy_of_a_table_without_a_key_contains_does_not_fol
         assert [(value["op"], value["after"]) for value in shop.values()] == [("r", {"v": 2}), ("c", {"v": 3})]
 
 
+def test_a_key_column_that_the_log_left_out_is_taken_from_the_old_key(postgres: Database, tmp_path: Path) -> None:
+    postgres.execute("create table t (a int, b text, v int, primary key (a, b))")
+    postgres.execute("alter table t alter column b set storage external")
+    with reading(postgres, tmp_path, snapshot="never") as shop:
+        postgres.execute(f"insert into t values (1, {NOISE}, 0)")
+        postgres.execute("update t set v = 1")
+        postgres.execute("update t set a = 2")
+        values = shop.read_until(5)
+        ((b,),) = postgres.execute("select b from t")
+        assert [value and value["op"] for value in values] == ["c", "u", "d", None, "c"]
+        assert [shop.key(event) for event in shop.events] == [{"a": a, "b": b} for a in (1, 1, 1, 1, 2)]
+        assert [value["after"]["b"] for value in (values[0], values[1], values[4])] == [b, b, b]
+
+
+def test_a_change_has_the_key_of_its_own_time(postgres: Database, tmp_path: Path) -> None:
+    postgres.execute("create table t (id int primary key, code int not null)")
+    with reading(postgres, tmp_path, snapshot="never") as shop:
+        shop.catch_up()
+        postgres.execute("insert into t values (1, 100)")
+        postgres.execute("delete from t")
+        postgres.execute("alter table t drop constraint t_pkey, add primary key (code)")
+        postgres.execute("insert into t values (2, 200)")
+        shop.read_until(4)
+        assert [shop.key(event) for event in shop.events] == [{"id": 1}, {"id": 1}, {"id": 1}, {"code": 200}]
+
+
 def test_a_message_of_somebody_else_may_hold_any_bytes(postgres: Database, tmp_path: Path) -> None:
     postgres.execute("create table t (id int primary key)")
     with reading(postgres, tmp_path) as shop:
