@@ -116,7 +116,7 @@ def _rescaled(text: bytes, scale: int) -> int:
     """`text` at `scale` where it was written at another. Raises Unencodable where digits would be lost."""
     _refuse_special(text, "decimal")
     whole, _, fraction = text.partition(b".")
-    if fraction[scale:].strip(b"0"):
+    if len(fraction) > scale and fraction[scale:].strip(b"0"):
         raise Unencodable(f"{text.decode()} has more than {scale} digits behind the point")
     return _integer(whole + fraction[:scale].ljust(scale, b"0"))
 
