@@ -9,6 +9,7 @@ from psycopg import sql
 from connectors.postgres.catalog import TableName
 from connectors.postgres.table import CapturedTable
 from schema.change import UNCHANGED, Value, completed
+from schema.decode import HEADER_BYTES
 
 _ESCAPES = {ord("b"): 8, ord("f"): 12, ord("n"): 10, ord("r"): 13, ord("t"): 9, ord("v"): 11}
 AGAIN_ROWS = 100
@@ -115,7 +116,7 @@ class Chunk:
         self.is_open = False
         self.is_stale = False
         self.is_ready = False
-        self._row_of_key: dict[bytes | None, int] | None = None
+        self._row_of_key: dict[bytes, int] | None = None
 
     def change(self, key: bytes | None, values: list[Value]) -> None:
         """The stream changed the row of `key`: it leaves the chunk.
@@ -124,8 +125,9 @@ class Chunk:
         """
         if self._row_of_key is None:
             encoder = self.table.encoder
-            self._row_of_key = {encoder.key(encoder.row(parse_line(line))): i for i, line in enumerate(self.lines)}
-        row = self._row_of_key.pop(key, None)
+            keys = (encoder.key(encoder.row(parse_line(line))) for line in self.lines)
+            self._row_of_key = {_without_version(key): i for i, key in enumerate(keys)}
+        row = self._row_of_key.pop(_without_version(key), None)
         if row is None:
             return
         if UNCHANGED in values:
@@ -171,6 +173,11 @@ def key_text(table: CapturedTable, values: Sequence[Value]) -> tuple[str, ...]:
     key = [values[i] for i in table.key]
     assert all(isinstance(value, bytes) for value in key), "a key column is NOT NULL and never left out"
     return tuple(value.decode() for value in key if isinstance(value, bytes))
+
+
+def _without_version(key: bytes | None) -> bytes:
+    """The same row's key in the chunk and in the stream, which may have learnt of a new enum label at other times."""
+    return b"" if key is None else key[HEADER_BYTES:]
 
 
 def _row(key: tuple[str, ...]) -> sql.Composed:

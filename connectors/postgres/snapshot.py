@@ -121,7 +121,10 @@ class Snapshot:
         """
         chunk = self.chunk
         if chunk and chunk.is_open and not chunk.is_stale and chunk.table.relation.oid == table.relation.oid:
-            chunk.change(key, values)
+            if key_columns(chunk.table) == key_columns(table):
+                chunk.change(key, values)
+            else:
+                chunk.is_stale = True
 
     def moved(self, table: CapturedTable, values: list[Value]) -> None:
         """A row got another key while values of it were left out of the log: before its copy ends it is read again."""
@@ -298,3 +301,7 @@ def emit_message(connection: psycopg.Connection[Any], content: str) -> int:
 def shape(relation: Relation) -> list[tuple[str, int, int]]:
     """What must be equal for two sets of values to mean the same."""
     return [(column.name, column.type_oid, column.typmod) for column in relation.columns]
+
+
+def key_columns(table: CapturedTable) -> list[str]:
+    return [table.relation.columns[i].name for i in table.key]

@@ -89,3 +89,30 @@ def test_a_message_of_somebody_else_may_hold_any_bytes(postgres: Database, tmp_p
         postgres.execute("select pg_logical_emit_message(true, 'tailrace', '\\xff00'::bytea)")
         postgres.execute("insert into t values (1)")
         assert shop.read_until(1)[0]["after"] == {"id": 1}
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_an_enum_that_grows_during_a_copy_does_not_hide_changes_from_it(postgres: Database, tmp_path: Path) -> None:
+    postgres.execute("create type kind as enum ('a', 'b')")
+    postgres.execute("create table t (kind kind, id int, v text, primary key (kind, id))")
+    postgres.execute("insert into t select 'a', i, 'old' from generate_series(1, 100) i")
+    with reading(postgres, tmp_path) as shop:
+        until(lambda: len(shop.events) >= 50 or (shop.read() and False), "a chunk")
+        postgres.execute("insert into t values ('b', 0, 'new')")
+        until(lambda: shop.values()[-1]["op"] == "c" or (shop.read() and False), "the table is announced")
+        postgres.execute("alter type kind add value 'c'")
+        inner = shop.source._snapshot
+        real_watermark = inner._watermark
+        inner.chunk = None
+        calls: list[str] = []
+
+        def watermark() -> tuple[str, int]:
+            if len(calls) == 1:
+                postgres.execute("update t set v = 'new' where id = 90")
+            found = real_watermark()
+            calls.append(found[0])
+            return found
+
+        inner._watermark = watermark  # type: ignore[method-assign]
+        values = shop.catch_up()
+        assert [value["after"]["v"] for value in values if value["after"]["id"] == 90] == ["new"]
