@@ -61,7 +61,7 @@ class Progress(NamedTuple):
     `oid` tells a recreated table from the one that was copied; `after` is the last delivered key, as text; `ended`
     says that no row lies behind it. `again` holds the keys of rows that moved while the log left values of theirs
     out: they may have moved to where the copy had already been. `contained` belongs to a table without a key:
-    transactions whose changes were in the copy already.
+    transactions whose changes were in the copy already. `key` names the columns of the keys, with their types.
     """
 
     oid: int
@@ -71,6 +71,7 @@ class Progress(NamedTuple):
     ended: bool = False
     again: tuple[tuple[str, ...], ...] = ()
     contained: Visible | None = None
+    key: tuple[str, ...] = ()
 
     def behind(self, chunk: "Chunk", is_last: bool) -> "Progress":
         """With `chunk` delivered; `is_last`: no row lies behind it."""
@@ -81,11 +82,11 @@ class Progress(NamedTuple):
         return moved._replace(rows=self.rows + len(chunk.lines), done=moved.ended and not moved.again)
 
     def dump(self) -> str:
-        return json.dumps([*self[:6], self.contained.dump() if self.contained else None])
+        return json.dumps([*self[:6], self.contained.dump() if self.contained else None, self.key])
 
     @classmethod
     def load(cls, text: str) -> "Progress":
-        oid, done, rows, after, ended, again, contained = json.loads(text)
+        oid, done, rows, after, ended, again, contained, *key = json.loads(text)
         return cls(
             oid,
             done,
@@ -94,6 +95,7 @@ class Progress(NamedTuple):
             ended,
             tuple(map(tuple, again)),
             Visible.load(contained) if contained else None,
+            tuple(*key),
         )
 
 

@@ -88,8 +88,7 @@ class Snapshot:
             return
         definition = self._catalog.definition(table.oid)
         if definition is not None and not definition.key:
-            log.info("snapshot: no key, so this table is read in one piece", table=table.full)
-            self.contained[table.oid] = None
+            self._no_key(table)
         self._pending.append((table, progress))
 
     def begin(self, xid: int) -> None:
@@ -207,12 +206,31 @@ class Snapshot:
                 self._drop(name)
                 return
             table = self._tables.captured(relation)
+            if not table.key:
+                self._no_key(name)
+                return
+            progress = self._of_key(name, progress, table)
             query = chunk_query(name, table, row_filter, progress, self._chunk_rows).as_string(self._connection)
             lines = list(copy_out(self._connection, query, None if progress.ended else CHUNK_LIMIT_BYTES))
         high, _ = self._watermark()
         self._is_last = len(lines) < self._chunk_rows and sum(map(len, lines)) < CHUNK_LIMIT_BYTES
         self.chunk = Chunk(table, lines, visible, low, high, lsn)
         self._size_next(len(lines), time.monotonic() - started)
+
+    def _no_key(self, name: TableName) -> None:
+        log.info("snapshot: no key, so this table is read in one piece", table=name.full)
+        self.contained[name.oid] = None
+
+    def _of_key(self, name: TableName, progress: Progress, table: CapturedTable) -> Progress:
+        """How far the copy is in the order of the table's key; where that has become another, it begins again."""
+        columns = (table.relation.columns[i] for i in table.key)
+        key = tuple(f"{column.name} {column.type_oid}" for column in columns)
+        if key != progress.key:
+            if progress.rows:
+                log.warning("snapshot: the key has become another, so the copy begins again", table=name.full)
+            progress = Progress(name.oid, key=key)
+            self._pending[0] = (name, progress)
+        return progress
 
     def _take_piece(self) -> Copied | None:
         self._piece_low, self._piece_ready = None, False

@@ -7,6 +7,8 @@ import psycopg
 import pytest
 
 from connectors.postgres import snapshot, source
+from connectors.postgres.catalog import TableName
+from connectors.postgres.chunk import Visible
 from tests.connectors.postgres.reading import reading
 from tests.servers import Database, until
 
@@ -44,7 +46,7 @@ def test_a_truncate_that_the_copy_of_a_table_without_a_key_contains_does_not_fol
         inner = shop.source._snapshot
         enter = inner._enter
 
-        def late(name: snapshot.TableName) -> snapshot.Visible | None:
+        def late(name: TableName) -> Visible | None:
             writer.execute("truncate t")
             writer.execute("insert into t values (2)")
             writer.commit()
@@ -69,6 +71,28 @@ def test_a_key_column_that_the_log_left_out_is_taken_from_the_old_key(postgres: 
         assert [value and value["op"] for value in values] == ["c", "u", "d", None, "c"]
         assert [shop.key(event) for event in shop.events] == [{"a": a, "b": b} for a in (1, 1, 1, 1, 2)]
         assert [value["after"]["b"] for value in (values[0], values[1], values[4])] == [b, b, b]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_copy_whose_tables_key_becomes_another_begins_again(postgres: Database, tmp_path: Path) -> None:
+    postgres.execute("create table t (id int primary key, code int not null)")
+    postgres.execute("insert into t select i, -i from generate_series(1, 300) i")
+    with reading(postgres, tmp_path) as shop:
+        until(lambda: len(shop.events) >= 100 or (shop.read() and False), "two chunks")
+        postgres.execute("alter table t drop constraint t_pkey, add primary key (code)")
+        shop.catch_up()
+        assert {value["after"]["id"] for value in shop.values()} == set(range(1, 301))
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_copy_whose_table_loses_its_key_is_finished_in_one_piece(postgres: Database, tmp_path: Path) -> None:
+    postgres.execute("create table t (id int primary key)")
+    postgres.execute("insert into t select generate_series(1, 300)")
+    with reading(postgres, tmp_path) as shop:
+        until(lambda: len(shop.events) >= 100 or (shop.read() and False), "two chunks")
+        postgres.execute("alter table t drop constraint t_pkey, alter id drop not null")
+        shop.catch_up()
+        assert {value["after"]["id"] for value in shop.values()} == set(range(1, 301))
 
 
 def test_a_change_has_the_key_of_its_own_time(postgres: Database, tmp_path: Path) -> None:
