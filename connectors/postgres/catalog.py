@@ -23,10 +23,11 @@ _TABLES_SQL = """
 """
 
 _COLUMNS_SQL = """
-    select a.attname, a.atttypid::bigint, a.atttypmod, a.attnotnull or t.typnotnull, pg_get_expr(d.adbin, d.adrelid)
+    select a.attname, a.atttypid::bigint, a.atttypmod, a.attnotnull or t.typnotnull,
+           case when a.attgenerated = '' then pg_get_expr(d.adbin, d.adrelid) end, a.attgenerated <> ''
     from pg_attribute a join pg_type t on t.oid = a.atttypid
     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-    where a.attrelid = %s and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+    where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
     order by a.attnum
 """
 
@@ -75,6 +76,7 @@ class CatalogColumn(NamedTuple):
     typmod: int
     not_null: bool
     default: str | None
+    is_generated: bool
 
 
 class Definition(NamedTuple):
@@ -114,7 +116,11 @@ class Catalog:
         return (row[0], row[1]) if row else (None, None)
 
     def relation(self, table: TableName, columns: Sequence[str] | None) -> Relation | None:
-        """What the log would say of the table as it is now, limited to `columns`. None where it is gone."""
+        """What the log would say of the table as it is now, limited to `columns`. None where it is gone.
+
+        Generated columns are in the log only where a publication names them, from Postgres 18 on.
+        """
+        generated = columns is not None and self._connection.info.server_version >= 180000
         definition = self.definition(table.oid)
         if definition is None:
             return None
@@ -126,7 +132,7 @@ class Catalog:
             tuple(
                 RelationColumn(column.name, column.type_oid, column.typmod, column.name in definition.key)
                 for column in definition.columns
-                if columns is None or column.name in columns
+                if (columns is None or column.name in columns) and (generated or not column.is_generated)
             ),
         )
 

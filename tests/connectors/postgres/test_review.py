@@ -115,6 +115,23 @@ def test_a_message_of_somebody_else_may_hold_any_bytes(postgres: Database, tmp_p
         assert shop.read_until(1)[0]["after"] == {"id": 1}
 
 
+@pytest.mark.parametrize("shown", ["none", "stored"])
+def test_a_generated_column_is_copied_where_the_publication_shows_it(
+    postgres: Database, tmp_path: Path, shown: str
+) -> None:
+    postgres.execute("create table t (id int primary key, twice int generated always as (id * 2) stored)")
+    option = f" with (publish_generated_columns = {shown})" if postgres.version >= 18 else ""
+    postgres.execute(f"create publication tailrace_shop for table t{option}")
+    postgres.execute("insert into t values (1)")
+    with reading(postgres, tmp_path) as shop:
+        shop.catch_up()
+        postgres.execute("insert into t values (2)")
+        copied, streamed = (value["after"] for value in shop.read_until(2))
+        assert copied == ({"id": 1, "twice": 2} if option and shown == "stored" else {"id": 1})
+        assert list(streamed) == list(copied)
+        assert len({event.value[:5] for event in shop.events if event.value}) == 1
+
+
 @pytest.mark.usefixtures("small_chunks")
 def test_an_enum_that_grows_during_a_copy_does_not_hide_changes_from_it(postgres: Database, tmp_path: Path) -> None:
     postgres.execute("create type kind as enum ('a', 'b')")
