@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import connectors
+import sinks
 from connectors.base import Finding
 from service import config, exits, secrets
+from sinks.errors import SinkError
 
 
 def check(paths: Sequence[Path], write: Callable[[str], None]) -> int:
@@ -26,7 +28,13 @@ def check(paths: Sequence[Path], write: Callable[[str], None]) -> int:
 
 
 def _findings(connector: config.Connector) -> Iterator[Finding]:
-    """The source's own findings; an error that keeps it from looking is one more."""
+    """The source's own findings and the sink's; an error that keeps one from looking is one more."""
+    try:
+        check_sink = getattr(sinks.load(connector.sink_type), "check", None)
+        if check_sink is not None:
+            check_sink(secrets.resolve(connector.sink))
+    except SinkError as error:
+        yield Finding("fail", str(error), error.hint)
     try:
         yield from connectors.load(connector.source_type).check(secrets.resolve(connector.source))
     except Exception as error:  # noqa: BLE001 (whatever it is, the other connectors are still to be checked)

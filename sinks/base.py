@@ -15,6 +15,8 @@ class Schemas(Protocol):
 class Sink(Protocol):
     """Delivers events. Every method runs on the delivery thread and raises SinkError.
 
+    The class may offer a static ``check(config)``: it raises SinkError where `open` would, and changes nothing.
+
     A sink is used once: open, write and flush any number of times, close. After an error, but for Rejected, only
     `close` is called,
     and a new sink is opened on the same target.

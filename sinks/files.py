@@ -4,7 +4,7 @@ import errno
 import os
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import ClassVar, Literal, Self
@@ -71,13 +71,20 @@ class FilesSink:
         self._limits = Limits(config.roll_bytes, config.roll_seconds)
         self._topics: dict[str, Topic] = {}
 
+    @staticmethod
+    def check(config: FilesConfig) -> None:
+        folder = config.directory.absolute()
+        with _translated(config.directory):
+            while not folder.exists():
+                folder = folder.parent
+            _try(folder)  # `open` can make the rest
+
     def open(self) -> None:
         directory = self._config.directory
         with self._translated():
             directory.mkdir(parents=True, exist_ok=True)
             sync_folder(directory.parent)
-            with TemporaryFile(dir=directory):
-                pass  # it can be written
+            _try(directory)
             for folder in sorted(path for path in directory.iterdir() if path.is_dir()):
                 repair(folder, FORMATS)
 
@@ -111,19 +118,32 @@ class FilesSink:
         topic = self._topics[name] = Topic(self._config.directory / folder_name(name), events, self._limits)
         return topic
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """The one border where the operating system's errors become ours."""
-        try:
-            yield
-        except OSError as error:
-            raise _sink_error(self._config.directory, error) from error
+    def _translated(self) -> AbstractContextManager[None]:
+        return _translated(self._config.directory)
 
 
 def folder_name(topic: str) -> str:
     """The topic itself, for a legal one; anything else is percent-encoded, so that no two topics share a folder."""
     name = quote(topic, safe="")
     return f"%2E{name[1:]}" if name.startswith(".") else name
+
+
+def _try(folder: Path) -> None:
+    """Raise OSError where no file can be made in `folder`; it names the folder, not the file."""
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None
+
+
+@contextmanager
+def _translated(directory: Path) -> Iterator[None]:
+    """The one border where the operating system's errors become ours."""
+    try:
+        yield
+    except OSError as error:
+        raise _sink_error(directory, error) from error
 
 
 def _sink_error(directory: Path, error: OSError) -> SinkError:

@@ -100,8 +100,16 @@ def _lasting_slot(
             )
     # The publication first: the log is decoded with the publications of its own time.
     ensure_published(connection, config, tables)
+    if slot is not None and after is not None:
+        log.info("goes on behind its offset", slot=config.slot, position=after.position.token)
+        return config.slot, after.position.order
     if slot is not None:
-        return config.slot, after.position.order if after else slot.confirmed
+        log.warning(
+            f"slot {config.slot} was there before, but this state folder has no offset: {connector} starts as new",
+            position=format_lsn(slot.confirmed),
+            hint="after `offsets reset` this is meant; else stop it, and name the state of earlier runs by --state",
+        )
+        return config.slot, slot.confirmed
     start = slots.create(replication, config.slot)
     log.info("slot made", slot=config.slot, position=format_lsn(start))
     return config.slot, start
@@ -203,8 +211,8 @@ def ensure_published(connection: psycopg.Connection[Any], config: PostgresConfig
 
 def create_sql(name: str, tables: list[TableName]) -> str:
     """The statement that the owner of the tables can run for us."""
-    listed = ", ".join(table.quoted() for table in tables)
-    return f"create publication {name} for table {listed} with (publish_via_partition_root = true)"
+    listed = f"for table {', '.join(table.quoted() for table in tables)} " if tables else ""
+    return f"create publication {name} {listed}with (publish_via_partition_root = true)"
 
 
 def _may_not(config: PostgresConfig, what: str, error: psycopg.Error, statement: str) -> SourceRefused:

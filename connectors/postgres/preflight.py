@@ -27,6 +27,10 @@ _LIMITS_SQL = """
            current_setting('max_wal_senders')::int - (select count(*) from pg_stat_replication),
            current_setting('max_slot_wal_keep_size')
 """
+_MAY_PUBLISH_SQL = """
+    select has_database_privilege(current_database(), 'create') and not exists (
+        select from pg_class where oid = any(%s) and not pg_has_role(current_user, relowner, 'usage'))
+"""
 _TABLE_SQL = """
     select has_table_privilege(c.oid, 'select'), pg_has_role(current_user, c.relowner, 'usage')
     from pg_class c where c.oid = %s
@@ -116,7 +120,7 @@ def _publication(
 ) -> Iterator[Finding]:
     name = config.publication
     if not slots.publication_exists(connection, name):
-        row = connection.execute("select has_database_privilege(current_database(), 'create')").fetchone()
+        row = connection.execute(_MAY_PUBLISH_SQL, [[table.oid for table in tables]]).fetchone()
         if row and row[0]:
             yield Finding("ok", f"publication {name} will be made")
         else:
@@ -124,7 +128,7 @@ def _publication(
         return
     published = slots.published_tables(connection, name)
     lacking = [table for table in tables if table.full not in published]
-    if not lacking:
+    if tables and not lacking:
         yield Finding("ok", f"publication {name} covers all {len(tables)} tables")
     for table in lacking:
         yield Finding(
@@ -140,7 +144,8 @@ def _table(
         yield Finding(
             "fail", f"{config.user} may not read {table.full}", f'grant select on {table.quoted()} to "{config.user}"'
         )
-    if not owns and table.full not in slots.published_tables(connection, config.publication):
+    published = slots.publication_exists(connection, config.publication)  # one that is to be made takes in all tables
+    if published and not owns and table.full not in slots.published_tables(connection, config.publication):
         yield Finding(
             "fail",
             f"{config.user} does not own {table.full} and so cannot publish it",

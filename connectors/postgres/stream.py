@@ -3,6 +3,7 @@
 Source: PostgreSQL manual, "Streaming Replication Protocol" (START_REPLICATION, standby status update).
 """
 
+import re
 import time
 from collections.abc import Iterator
 from select import select
@@ -20,23 +21,45 @@ from connectors.postgres.types import SESSION_SETTINGS
 _STATUS = Struct(">cQQQqB")
 _POSTGRES_EPOCH_S = 946_684_800
 _LINGER_S = 0.0002
+CONNECT_TIMEOUT_S = 30
+_NETWORK = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""libpq's, in s and the last in ms: a host that is gone is an error, not a wait for ever."""
+_NO_LIMITS_SQL = """
+    select set_config(name, '0', false) from pg_settings where name in
+    ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')
+"""
 _LOCK_TIMEOUT = "55P03"
 _NOT_IN_STATE = "55000"
+_ADDRESS = re.compile(
+    r"^connection failed: |^connection to server (?:at|on) .*? failed: |^(?:FATAL|ERROR): +|\[Errno -?\d+\] "
+    r"| Is the server running [^?]*\?"
+)
 _START_ANEW = "drop the slot, run `tailrace offsets reset NAME` and start again: every table is copied anew"
 
 
 def connect(config: PostgresConfig, *, replication: bool = False, application: str) -> psycopg.Connection[Any]:
     """An autocommit connection whose text output is what connectors.postgres.types reads. Raises SourceError."""
-    options = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
+    # Without row_security rows that a policy hides are an error; with it a copy would lack them in silence.
+    settings = {**SESSION_SETTINGS, "row_security": "off"}
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     conninfo = make_conninfo(
         **config.conninfo(),
         application_name=application,
         options=options,
         client_encoding="utf8",
+        connect_timeout=CONNECT_TIMEOUT_S,
+        **_NETWORK,
         **({"replication": "database"} if replication else {}),
     )
     try:
-        return psycopg.connect(conninfo, autocommit=True)
+        connection = psycopg.connect(conninfo, autocommit=True)
+        connection.execute(_NO_LIMITS_SQL)
+        return connection
     except psycopg.Error as error:
         raise source_error(error, config) from None
 
@@ -44,7 +67,7 @@ def connect(config: PostgresConfig, *, replication: bool = False, application: s
 def source_error(error: psycopg.Error, config: PostgresConfig) -> SourceError:
     """What a Postgres error means to us: by SQLSTATE where the server answered, else by libpq's text."""
     where = f"{config.host}:{config.port}/{config.database}"
-    text = " ".join(str(error).split())
+    text = _without_address(" ".join(str(error).split()))
     state = error.sqlstate or _state_of_connect_error(text)
     match state:
         case "28P01" | "28000":
@@ -75,6 +98,13 @@ def source_error(error: psycopg.Error, config: PostgresConfig) -> SourceError:
     )
 
 
+def _without_address(text: str) -> str:
+    """What failed, in the server's or the system's own words; we have named host and port before."""
+    while (shorter := _ADDRESS.sub("", text)) != text:
+        text = shorter
+    return text
+
+
 def _state_of_connect_error(text: str) -> str | None:
     """libpq gives no SQLSTATE for a refused connection, only the server's sentence."""
     for sentence, state in (
@@ -82,8 +112,8 @@ def _state_of_connect_error(text: str) -> str | None:
         ("no password supplied", "28P01"),
         ("no pg_hba.conf entry", "28000"),
         ('role "', "28000"),
-        ("does not exist", "3D000"),
         ("certificate", "tls"),
+        ("does not exist", "3D000"),
         ("does not support SSL", "tls"),
         ("must be superuser or replication role", "42501"),
         ("permission denied", "42501"),

@@ -1,0 +1,87 @@
+"""What `tailrace check` tells of a real server and a real folder, taken at its word."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import exits
+from tests.servers import Database, Tailrace
+
+
+@pytest.fixture
+def role(postgres: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A user who may log in and nothing else."""
+    name = f"checker_{postgres.name}"
+    postgres.execute(f"create role {name} login password 'of-the-checker'")
+    monkeypatch.setenv("CHECKER_PASSWORD", "of-the-checker")
+    yield name
+    postgres.execute(f"drop owned by {name}")
+    postgres.execute(f"drop role {name}")
+
+
+def connector(postgres: Database, role: str) -> dict[str, Any]:
+    return postgres.connector("shop", source={"user": role, "password": "${env:CHECKER_PASSWORD}"})
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("may_create", [False, True], ids=["stranger", "may create"])
+def test_each_statement_that_check_prints_works_and_together_they_are_enough(
+    postgres: Database, tailrace: Tailrace, role: str, may_create: bool
+) -> None:
+    postgres.execute("create table orders (id int primary key)")
+    postgres.execute("create table items (id int primary key)")
+    if may_create:
+        postgres.execute(f"grant create on database {postgres.name} to {role}")
+    file = tailrace.write(connector(postgres, role))
+    found = tailrace("check", file)
+    assert found.returncode == exits.FINDINGS
+    for line in found.stdout.splitlines():
+        if line.startswith("fail"):
+            postgres.execute(line.partition("; ")[2])
+    found = tailrace("check", file)
+    assert (found.returncode, "fail" in found.stdout) == (exits.DONE, False), found.stdout
+    tailrace.catch_up(connector(postgres, role))
+
+
+@pytest.mark.postgres
+def test_the_statement_for_a_database_without_tables_works(postgres: Database, tailrace: Tailrace, role: str) -> None:
+    postgres.execute(f"alter role {role} replication")
+    (line,) = [
+        line
+        for line in tailrace("check", tailrace.write(connector(postgres, role))).stdout.splitlines()
+        if line.startswith("fail")
+    ]
+    postgres.execute(line.partition("; ")[2])
+    tailrace.catch_up(connector(postgres, role))
+
+
+@pytest.mark.postgres
+def test_check_says_that_the_target_cannot_be_written_and_makes_nothing(
+    postgres: Database, tailrace: Tailrace, tmp_path: Path
+) -> None:
+    postgres.execute("create table orders (id int primary key)")
+    (tmp_path / "notes").write_text("mine")
+    sink = {"type": "files", "directory": str(tmp_path / "notes" / "events")}
+    found = tailrace("check", tailrace.write({**postgres.connector("shop"), "sink": sink}))
+    assert found.returncode == exits.FINDINGS
+    assert f"fail  shop: events cannot be written to {tmp_path / 'notes'}: a file stands" in found.stdout
+    sink["directory"] = str(tmp_path / "deep" / "events")
+    found = tailrace("check", tailrace.write({**postgres.connector("shop"), "sink": sink}))
+    assert found.returncode == exits.DONE
+    assert not (tmp_path / "deep").exists()
+
+
+@pytest.mark.postgres
+def test_a_start_without_an_offset_on_a_slot_that_was_there_is_pointed_out(
+    postgres: Database, tailrace: Tailrace, tmp_path: Path
+) -> None:
+    postgres.execute("create table orders (id int primary key)")
+    file = tailrace.write(postgres.connector("shop"))
+    first = tailrace("run", file, "--until-caught-up")
+    again = tailrace("run", file, "--until-caught-up")
+    elsewhere = tailrace("run", file, "--until-caught-up", "--state", tmp_path / "another")
+    assert "was there before" not in first.stderr + again.stderr
+    assert "goes on behind its offset" in again.stderr
+    assert "was there before" in elsewhere.stderr and "--state" in elsewhere.stderr
