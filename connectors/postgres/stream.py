@@ -22,7 +22,7 @@ _STATUS = Struct(">cQQQqB")
 _POSTGRES_EPOCH_S = 946_684_800
 _LINGER_S = 0.0002
 CONNECT_TIMEOUT_S = 30
-_NETWORK = {
+_NETWORK: dict[str, Any] = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,

@@ -1,14 +1,17 @@
 """Odd tables, odd publications and odd moments: nothing is lost, and nothing older follows the newer."""
 
+import socket
 from collections import Counter
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from connectors.postgres import snapshot, source
+from connectors.errors import SourceRefused, SourceUnreachable
+from connectors.postgres import snapshot, source, stream
 from connectors.postgres.catalog import TableName
 from connectors.postgres.chunk import Visible
+from connectors.postgres.config import PostgresConfig
 from tests.connectors.postgres.reading import reading
 from tests.servers import Database, until
 
@@ -107,6 +110,36 @@ def test_a_change_has_the_key_of_its_own_time(postgres: Database, tmp_path: Path
         assert [shop.key(event) for event in shop.events] == [{"id": 1}, {"id": 1}, {"id": 1}, {"code": 200}]
 
 
+def test_rows_that_a_policy_hides_from_us_are_an_error_and_not_missing(postgres: Database, tmp_path: Path) -> None:
+    role = f"reader_{postgres.name}"
+    postgres.execute(f"create role {role} login replication")
+    try:
+        postgres.execute("create table t (id int primary key)")
+        postgres.execute("insert into t values (1)")
+        postgres.execute(f"grant select on t to {role}")
+        postgres.execute("alter table t enable row level security")
+        postgres.execute("create publication tailrace_shop for table t")
+        with (
+            pytest.raises(SourceRefused, match="row-level security"),
+            reading(postgres, tmp_path, user=role) as shop,
+        ):
+            shop.catch_up()
+    finally:
+        postgres.execute(f"drop owned by {role}")
+        postgres.execute(f"drop role {role}")
+
+
+def test_a_time_limit_of_the_role_does_not_end_a_copy(postgres: Database, tmp_path: Path) -> None:
+    postgres.execute("create table t (v int, filler text)")
+    postgres.execute("insert into t select i, repeat('x', 1000) from generate_series(1, 20000) i")
+    postgres.execute(f"alter database {postgres.name} set statement_timeout = '300ms'")
+    with reading(postgres, tmp_path) as shop:
+        shop.read_until(1)
+        postgres.execute("select pg_sleep(0.2)")
+        postgres.execute("select pg_sleep(0.2)")
+        assert len(shop.catch_up()) == 20000
+
+
 def test_a_message_of_somebody_else_may_hold_any_bytes(postgres: Database, tmp_path: Path) -> None:
     postgres.execute("create table t (id int primary key)")
     with reading(postgres, tmp_path) as shop:
@@ -157,3 +190,19 @@ def test_an_enum_that_grows_during_a_copy_does_not_hide_changes_from_it(postgres
         inner._watermark = watermark  # type: ignore[method-assign]
         values = shop.catch_up()
         assert [value["after"]["v"] for value in values if value["after"]["id"] == 90] == ["new"]
+
+
+def test_a_certificate_file_that_is_missing_is_not_taken_for_the_database() -> None:
+    config = PostgresConfig(type="postgres", host="db.internal", database="shop", user="tailrace")
+    said = psycopg.OperationalError('connection failed: root certificate file "/ca.pem" does not exist')
+    assert type(stream.source_error(said, config)) is SourceRefused
+
+
+def test_a_host_that_takes_connections_and_never_speaks_is_unreachable(
+    postgres: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "CONNECT_TIMEOUT_S", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(SourceUnreachable), reading(postgres, tmp_path, host="127.0.0.1", port=port):
+            pass
