@@ -94,6 +94,7 @@ class PostgresSource:
         self._returned_lsn = opened.position.order
         self._discover_at = self._idle_at = time.monotonic()
         with self._translated():
+            self._status_every_s = _status_every_s(opened)
             self._begin(opened, stored)
 
     def read(self, timeout_s: float) -> Batch | None:
@@ -107,7 +108,7 @@ class PostgresSource:
             flushed = max(flushed, position.order - self._config.rewind_bytes)
         now = time.monotonic()
         moved = flushed > self._sent and now - self._status_at >= ACK_EVERY_S
-        if not (moved or self._reply_asked or now - self._status_at >= STATUS_EVERY_S):
+        if not (moved or self._reply_asked or now - self._status_at >= self._status_every_s):
             return
         stream = self._opened().stream
         stream.send_status(self._received, flushed, ask_reply=stream.silent_s > SILENCE_ASKS_S)
@@ -258,3 +259,10 @@ class PostgresSource:
                 f"{self._config.host} sent what pgoutput does not allow behind {format_lsn(self._received)}: {error}",
                 "nothing behind it was delivered; report this with the server's version",
             ) from None
+
+
+def _status_every_s(opened: OpenLog) -> float:
+    """Well within wal_sender_timeout: while the sink stalls, nobody reads the server's request for an answer."""
+    row = opened.connection.execute("select setting::int from pg_settings where name = 'wal_sender_timeout'").fetchone()
+    timeout_s = row[0] / 1000 if row else 0.0
+    return min(STATUS_EVERY_S, timeout_s / 4) if timeout_s else STATUS_EVERY_S
