@@ -213,9 +213,11 @@ class Snapshot:
             query = chunk_query(name, table, row_filter, progress, self._chunk_rows).as_string(self._connection)
             lines = list(copy_out(self._connection, query, None if progress.ended else CHUNK_LIMIT_BYTES))
         high, _ = self._watermark()
-        self._is_last = len(lines) < self._chunk_rows and sum(map(len, lines)) < CHUNK_LIMIT_BYTES
+        size = sum(map(len, lines))
+        self._is_last = len(lines) < self._chunk_rows and size < CHUNK_LIMIT_BYTES
         self.chunk = Chunk(table, lines, visible, low, high, lsn)
-        self._size_next(len(lines), time.monotonic() - started)
+        if not self._is_last:
+            self._size_next(len(lines), size, time.monotonic() - started)
 
     def _no_key(self, name: TableName) -> None:
         log.info("snapshot: no key, so this table is read in one piece", table=name.full)
@@ -284,11 +286,13 @@ class Snapshot:
         self.contained.pop(name.oid, None)
         log.warning("snapshot: the table is gone, its copy ends here", table=name.full)
 
-    def _size_next(self, rows: int, took_s: float) -> None:
-        if rows < self._chunk_rows:
+    def _size_next(self, rows: int, size_bytes: int, took_s: float) -> None:
+        """As many rows as take about CHUNK_TARGET_S, in a chunk that is not cut at CHUNK_LIMIT_BYTES."""
+        if not rows:
             return
-        factor = min(4.0, CHUNK_TARGET_S / max(took_s, 0.001))
-        self._chunk_rows = int(min(CHUNK_MOST_ROWS, max(100, rows * factor)))
+        by_time = rows * min(4.0, CHUNK_TARGET_S / max(took_s, 0.001))
+        by_size = rows * 0.9 * CHUNK_LIMIT_BYTES / size_bytes
+        self._chunk_rows = int(max(1, min(CHUNK_MOST_ROWS, by_time, by_size)))
 
     def _tell(self, name: TableName, progress: Progress) -> None:
         now = time.monotonic()

@@ -20,7 +20,7 @@ from connectors.postgres.types import SESSION_SETTINGS
 
 _STATUS = Struct(">cQQQqB")
 _POSTGRES_EPOCH_S = 946_684_800
-_LINGER_S = 0.0002
+_LINGER_S = 0.0004
 CONNECT_TIMEOUT_S = 30
 _NETWORK: dict[str, Any] = {
     "keepalives_idle": 30,

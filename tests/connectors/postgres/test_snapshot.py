@@ -235,11 +235,17 @@ def test_wide_rows_make_small_chunks(postgres: Database, tmp_path: Path, monkeyp
     postgres.execute("create table t (id int primary key, big text)")
     postgres.execute("insert into t select i, repeat('x', 20000) from generate_series(1, 40) i")
     with reading(postgres, tmp_path) as shop:
-        sizes = []
+        sizes: list[int] = []
         original = shop.source._snapshot._size_next
-        shop.source._snapshot._size_next = lambda rows, took_s: (sizes.append(rows), original(rows, took_s))[1]  # type: ignore[method-assign, func-returns-value]
+
+        def sized(rows: int, size_bytes: int, took_s: float) -> None:
+            sizes.append(rows)
+            original(rows, size_bytes, took_s)
+
+        monkeypatch.setattr(shop.source._snapshot, "_size_next", sized)
         shop.catch_up()
         assert [shop.key(event)["id"] for event in shop.events] == list(range(1, 41))
+        assert 1 < len(sizes)
         assert max(sizes) <= 6
 
 
