@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-WILDCARDS = frozenset("*?[")
-
 
 def selected(patterns: Sequence[str] | None, table: str) -> bool:
     """Whether `table` matches a pattern and no exclusion. None, or exclusions alone, start from every table."""

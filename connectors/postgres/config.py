@@ -8,8 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-from connectors.patterns import selected
-
 NAME_BYTES = 63
 """The longest identifier that Postgres keeps whole."""
 
@@ -59,7 +57,7 @@ class PostgresConfig(BaseModel):
         default="",
         pattern=rf"^[a-z0-9_]{{0,{NAME_BYTES}}}$",
         validate_default=True,
-        description="Replication slot, made where absent. Default: tailrace_NAME.",
+        description="Replication slot, made where absent; lower-case letters, digits, underscore. Default: tailrace_NAME.",
     )
     publication: str = Field(
         default="",
@@ -100,10 +98,6 @@ class PostgresConfig(BaseModel):
         if self.tls.key:
             parameters["sslkey"] = str(self.tls.key)
         return parameters
-
-    def selects(self, table: str) -> bool:
-        """Whether `tables` takes "schema.table" in."""
-        return selected(self.tables, table)
 
 
 def default_name(connector: str) -> str:

@@ -70,8 +70,7 @@ class Snapshot:
         self._progress: Progress | None = None
         self._noted: dict[str, str] = {}
         self._is_last = False
-        self._started_at = self._told_at = time.monotonic()
-        self._started_rows = 0
+        self._told_at = time.monotonic()
         self.chunk: Chunk | None = None
         self.contained: dict[int, Visible | None] = {}
 
