@@ -47,6 +47,15 @@ _KEY_SQL = """
     limit 1
 """
 
+# RowExclusiveLock is the weakest that a writer holds, and it holds it until others see what it wrote.
+_WRITERS_SQL = """
+    select virtualtransaction from pg_locks
+    where locktype = 'relation' and granted and mode not in ('AccessShareLock', 'RowShareLock', 'ShareLock')
+      and database = (select oid from pg_database where datname = current_database())
+      and (relation = %(oid)s or relation in (select relid from pg_partition_tree(%(oid)s::oid::regclass)))
+      and pid is distinct from pg_backend_pid()
+"""
+
 _PUBLISHED_SQL = """
     select attnames, rowfilter from pg_publication_tables
     where pubname = %s and schemaname = %s and tablename = %s
@@ -103,6 +112,10 @@ class Catalog:
             return None
         key = self._connection.execute(_KEY_SQL, [oid]).fetchone()
         return Definition(columns, tuple(key[0]) if key else ())
+
+    def writers(self, oid: int) -> set[str]:
+        """The open transactions that may have written to a table."""
+        return {row[0] for row in self._connection.execute(_WRITERS_SQL, {"oid": oid})}
 
     def types(self, oids: Iterable[int]) -> dict[int, TypeInfo]:
         rows = self._connection.execute(TYPES_SQL, {"oids": sorted(set(oids))})

@@ -10,6 +10,9 @@ during the copy may land where the copy has been; where the log left values of i
 A commit can stand in the log before other sessions see it. Such a transaction may be streamed ahead of the first
 watermark and still be missing in the chunk; the chunk's list of running transactions tells, and it is read again.
 
+What a transaction wrote before its table was published is not streamed, however late it commits. So a copy begins
+when the transactions that wrote to the table as it was queued have ended: it contains what they did.
+
 A table without a key cannot drop rows, so it is read in one piece. Its changes are left out until then, and behind
 it those that its database snapshot already contained.
 """
@@ -38,6 +41,7 @@ CHUNK_MOST_ROWS = 100_000
 _TOLD_EVERY_S = 2.0
 _BAR_WIDTH = 20
 _REMEMBERED_TRANSACTIONS = 10_000
+_WRITERS_EVERY_S = 0.2
 
 log = structlog.get_logger("tailrace")
 
@@ -69,6 +73,8 @@ class Snapshot:
         self._piece_ready = False
         self._progress: Progress | None = None
         self._noted: dict[str, str] = {}
+        self._writers: dict[int, set[str]] = {}
+        self._writers_at = 0.0
         self._is_last = False
         self._told_at = time.monotonic()
         self.chunk: Chunk | None = None
@@ -79,7 +85,12 @@ class Snapshot:
         return bool(self._pending)
 
     def add(self, table: TableName, progress: Progress | None) -> None:
-        """Queue what is left of a table's copy; a done copy may still have transactions to leave out."""
+        """Queue what is left of a table's copy, all where `progress` is None.
+
+        A done copy may still have transactions to leave out.
+        """
+        if progress is None:
+            self._forget(table)
         progress = progress or Progress(table.oid)
         if progress.done:
             if progress.contained:
@@ -88,7 +99,16 @@ class Snapshot:
         definition = self._catalog.definition(table.oid)
         if definition is not None and not definition.key:
             self._no_key(table)
+        if progress.after is None:
+            self._writers[table.oid] = self._catalog.writers(table.oid)
         self._pending.append((table, progress))
+
+    def _forget(self, table: TableName) -> None:
+        """A copy of the table that is under way, or was made, counts for nothing."""
+        self._noted[table.full] = Progress(table.oid).dump()
+        self._pending = deque(entry for entry in self._pending if entry[0].oid != table.oid)
+        self._piece_low, self._piece_ready = None, False
+        self.truncated(table.oid)
 
     def begin(self, xid: int) -> None:
         """The stream enters a transaction."""
@@ -132,6 +152,10 @@ class Snapshot:
                 self._pending[i] = (name, progress)
                 self._noted[name.full] = progress.dump()
 
+    @property
+    def has_noted(self) -> bool:
+        return bool(self._noted)
+
     def noted(self) -> dict[str, str]:
         """Progress to store with the next position, besides what `delivered` gives."""
         noted, self._noted = self._noted, {}
@@ -163,7 +187,9 @@ class Snapshot:
         if self.chunk is not None or self._piece_low is not None or not self._pending:
             return
         name, progress = self._pending[0]
-        if name.oid in self.contained:
+        if self._is_being_written(name):
+            self._pending.rotate(-1)
+        elif name.oid in self.contained:
             self._piece_low, _ = self._watermark()
         else:
             self._read_chunk(name, progress)
@@ -193,6 +219,16 @@ class Snapshot:
             self._pending[0] = (name, progress)
         self._tell(name, progress)
         return {name.full: progress.dump()}
+
+    def _is_being_written(self, name: TableName) -> bool:
+        """Whether a transaction is still open that wrote to the table as it was queued."""
+        if not self._writers.get(name.oid):
+            return False
+        now = time.monotonic()
+        if now - self._writers_at >= _WRITERS_EVERY_S:
+            self._writers_at = now
+            self._writers[name.oid] &= self._catalog.writers(name.oid)
+        return bool(self._writers[name.oid])
 
     def _read_chunk(self, name: TableName, progress: Progress) -> None:
         columns, row_filter = self._catalog.published(self._publication, name)
@@ -244,6 +280,9 @@ class Snapshot:
             self._connection.execute("rollback")
             self._drop(name)
             return None
+        if any(map(visible.counts_as_running, self._streamed)):  # left out of the stream, and not visible yet
+            self._connection.execute("rollback")
+            return None
         table = self._tables.captured(relation)
         query = chunk_query(name, table, row_filter, Progress(name.oid), None).as_string(self._connection)
         return Copied(table, self._piece_rows(name, query, visible), visible.until, name.full)
@@ -262,7 +301,6 @@ class Snapshot:
     def _enter(self, name: TableName) -> Visible | None:
         """Within a transaction: pin the table's shape and a database snapshot. None: the table is gone."""
         self._connection.execute("set transaction isolation level repeatable read, read only")
-        self._connection.execute(f"set local lock_timeout = '{int(CHUNK_TARGET_S * 20_000)}ms'")
         lock = f"lock table {name.quoted()} in access share mode"
         try:
             with self._connection.transaction():

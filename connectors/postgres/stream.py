@@ -22,6 +22,7 @@ _STATUS = Struct(">cQQQqB")
 _POSTGRES_EPOCH_S = 946_684_800
 _LINGER_S = 0.0004
 CONNECT_TIMEOUT_S = 30
+LOCK_TIMEOUT_S = 10
 _NETWORK: dict[str, Any] = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -33,7 +34,6 @@ _NO_LIMITS_SQL = """
     select set_config(name, '0', false) from pg_settings where name in
     ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')
 """
-_LOCK_TIMEOUT = "55P03"
 _NOT_IN_STATE = "55000"
 _ADDRESS = re.compile(
     r"^connection failed: |^connection to server (?:at|on) .*? failed: |^(?:FATAL|ERROR): +|\[Errno -?\d+\] "
@@ -46,6 +46,8 @@ def connect(config: PostgresConfig, *, replication: bool = False, application: s
     """An autocommit connection whose text output is what connectors.postgres.types reads. Raises SourceError."""
     # Without row_security rows that a policy hides are an error; with it a copy would lack them in silence.
     settings = {**SESSION_SETTINGS, "row_security": "off"}
+    if not replication:  # there, making a slot waits for open transactions
+        settings["lock_timeout"] = f"{LOCK_TIMEOUT_S}s"
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     conninfo = make_conninfo(
         **config.conninfo(),
@@ -84,6 +86,11 @@ def source_error(error: psycopg.Error, config: PostgresConfig) -> SourceError:
                 f"{where}: {text}",
                 "another process reads this slot; stop it (select * from pg_replication_slots), or use another slot",
             )
+        case "55P03":
+            return SourceUnreachable(
+                f"{where}: {text}",
+                "another session keeps a table locked that we must look at: find it in pg_locks, or wait for its end",
+            )
         case "58P01" | "55000":
             return LogGap(f"{where}: {text}", _START_ANEW)
         case "42704":  # the slot, or the publication as of that point of the log
@@ -92,7 +99,7 @@ def source_error(error: psycopg.Error, config: PostgresConfig) -> SourceError:
             return SourceRefused(f"{where}: {text}", "correct source.tls; `verify-full` is the default off this host")
         case None:
             return SourceUnreachable(f"{where}: {text}", "check that the server runs and that this host may reach it")
-    retryable = state == _LOCK_TIMEOUT or state[:2] in ("08", "53", "57", "58", "XX", "40")
+    retryable = state[:2] in ("08", "53", "57", "58", "XX", "40")
     return (SourceUnreachable if retryable else SourceRefused)(
         f"{where}: {text} (SQLSTATE {state})", "see the server's log for the whole story"
     )
