@@ -131,7 +131,7 @@ def seek(
     with _stopped(state, name) as (opened, store):
         before = store.load(name)
         if before is None:
-            raise _unknown(store, name, state)
+            raise _forgotten(name)
         target = _target(opened, name, config)
         found = _find(store, name, position, target)
         _refuse_unreachable(name, found, target.reach)
@@ -143,7 +143,7 @@ def reset(name: Name, state: StateFolder = DEFAULT_STATE, dry_run: DryRun = Fals
     """Forget a stopped connector's position and snapshot: the next run starts as a new connector does."""
     with _stopped(state, name) as (_, store):
         if store.load(name) is None:
-            raise _unknown(store, name, state)
+            raise _forgotten(name)
         _replace(store, name, None, "reset", dry_run)
 
 
@@ -163,7 +163,7 @@ def undo(
         before = changes[0].before
         if before is not None and not offline:
             _refuse_unreachable(name, before.position, _target(opened, name, config).reach)
-        _replace(store, name, before, "undo", dry_run)
+        _replace(store, name, before, "undo", dry_run, passed=changes[0].command != "undo")
 
 
 @app.command("import")
@@ -216,10 +216,13 @@ def import_(
         _replace(store, name, Offset(found, copied), "import", dry_run)
 
 
-def _replace(store: SqliteStore, name: str, after: Offset | None, command: str, dry_run: bool) -> None:
+def _replace(
+    store: SqliteStore, name: str, after: Offset | None, command: str, dry_run: bool, *, passed: bool = False
+) -> None:
+    """`passed`: the connector had come as far as `after` before."""
     before = store.load(name)
     typer.echo(f"{name}: {_token(before)} -> {_token(after)}")
-    typer.echo(_consequence(before, after))
+    typer.echo(_consequence(before, after, passed))
     if dry_run:
         typer.echo("dry run: nothing was changed")
         return
@@ -227,7 +230,7 @@ def _replace(store: SqliteStore, name: str, after: Offset | None, command: str, 
     typer.echo(f"done; `tailrace offsets undo {name}` puts the old value back")
 
 
-def _consequence(before: Offset | None, after: Offset | None) -> str:
+def _consequence(before: Offset | None, after: Offset | None, passed: bool) -> str:
     """What the next run delivers again, or leaves out."""
     if after is None:
         tables = f" ({', '.join(sorted(before.snapshot))})" if before and before.snapshot else ""
@@ -243,7 +246,7 @@ def _consequence(before: Offset | None, after: Offset | None) -> str:
         return f"to be read again: everything committed after {to.token} up to {old.token}, {size_bytes:,} bytes of log"
     if to.order > old.order:
         skipped = f"everything committed after {old.token} up to {to.token}, {size_bytes:,} bytes of log"
-        return f"NEVER to be delivered: {skipped}"
+        return f"not to be read again: {skipped}" if passed else f"NEVER to be delivered: {skipped}"
     return "to be read again: nothing, the position is the same"
 
 
@@ -335,9 +338,15 @@ def _stopped(directory: Path, name: str, create: bool = False) -> Iterator[tuple
 
 
 def _unknown(store: SqliteStore, name: str, state: Path) -> Refused:
-    known = ", ".join(stored.connector for stored in store.all()) or "none"
+    known = ", ".join(stored.connector for stored in store.all())
+    hint = f"these have: {known}; or name another state" if known else "none has one there; name the state it runs with"
+    return Refused(f"connector {name} has no offset in {state.absolute()}", f"{hint} by --state")
+
+
+def _forgotten(name: str) -> Refused:
     return Refused(
-        f"connector {name} has no offset in {state}", f"these have: {known}; or name another state by --state"
+        f"connector {name} has no offset now: a command took it away",
+        f"`tailrace offsets undo {name}` puts it back, or the next run starts as a new connector does",
     )
 
 

@@ -117,9 +117,9 @@ def load(file: Path) -> Connector:
         )
     except ValidationError as error:
         raise ConfigError.of(file, *problems, *explain(error, model)) from None
-    problems.extend(secrets.problems(connector))
-    if problems:
-        raise ConfigError.of(file, *problems)
+    missing = list(secrets.problems(connector))
+    if problems or missing:
+        raise ConfigError.of(file, *problems, *missing, hint="" if problems else secrets.HINT)
     return connector
 
 
@@ -217,7 +217,8 @@ def _parse(file: Path) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8-sig")
         raw = json.loads(text, object_pairs_hook=unique, parse_constant=lambda word: fail(f"{word} is not JSON"))
     except OSError as error:
-        fail(f"cannot be read: {error.strerror}; accepted: a connector file or a folder of them")
+        accepted = "one connector file" if file.is_dir() else "a connector file or a folder of them"
+        fail(f"cannot be read: {error.strerror}; accepted: {accepted}")
     except UnicodeDecodeError:
         fail("is not UTF-8 text; accepted: JSON in UTF-8")
     except json.JSONDecodeError as error:

@@ -69,6 +69,8 @@ def nearest(word: object, accepted: Iterable[str]) -> str:
 
 def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
     for details in error.errors(include_url=False):
+        if details["type"] == "too_short" and details["input"]:
+            continue  # only because what stands in it is wrong, which is said of each
         yield Problem(details["loc"], _sentence(details, model))
 
 
@@ -88,7 +90,11 @@ def _sentence(details: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "value_error":  # a model's own sentence
         return str(context["error"])
     if kind == "string_pattern_mismatch":
-        return f"{shown} does not fit {context['pattern']}; accepted: {described}"
+        return f"{shown} does not fit; accepted: {described}"
+    if kind in ("too_short", "string_too_short"):
+        return f"is empty; accepted: {described}"
+    if kind == "string_too_long":
+        return f"{shown} is longer than {context['max_length']} characters; accepted: {described}"
     wanted = next((text for name, text in _KINDS.items() if kind.startswith(f"{name}_")), "")
     if wanted and kind.endswith(("_type", "_parsing", "_from_float", "_attributes_type")):
         return f"{shown} is not {wanted}; accepted: {wanted}: {described}"

@@ -16,11 +16,15 @@ from service.problems import Loc, Problem
 Model = TypeVar("Model", bound=BaseModel)
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
+HINT = "let each reference lead to a value where tailrace runs, as its user, and start it again"
 ACCEPTED = "accepted: ${env:NAME} or ${file:PATH}"
 
 
 class SecretMissing(Exception):
     """The reference leads nowhere. Says which variable or file, never a value."""
+
+    retryable = False
+    hint = HINT
 
 
 def resolve(model: Model) -> Model:

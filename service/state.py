@@ -99,7 +99,7 @@ class State:
         with state._reported():
             if not create and not state.path.exists():
                 raise StateFolderUnusable(
-                    f"there is no tailrace state in {directory}",
+                    f"there is no tailrace state in {directory.absolute()}",
                     "name the folder that tailrace runs with, by --state or $TAILRACE_STATE",
                 )
             directory.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,8 @@ def run_connector(
             return _Attempts(connector, state, stop, until_caught_up).run()
     except Exception as error:
         said = exits.say(error)
-        log.error(f"connector {name}: {said.cause}", hint=said.hint, exc_info=error if debug else None)
+        cause = said.cause if said.cause.startswith(f"connector {name} ") else f"connector {name}: {said.cause}"
+        log.error(cause, hint=said.hint, exc_info=error if debug else None)
         return said.code
 
 

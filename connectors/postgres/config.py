@@ -57,7 +57,7 @@ class PostgresConfig(BaseModel):
         default="",
         pattern=rf"^[a-z0-9_]{{0,{NAME_BYTES}}}$",
         validate_default=True,
-        description="Replication slot, made where absent; lower-case letters, digits, underscore. Default: tailrace_NAME.",
+        description="Replication slot, made where absent: a-z, 0-9, underscore. Default: tailrace_NAME.",
     )
     publication: str = Field(
         default="",

@@ -13,13 +13,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from connectors.postgres.chunk import Progress
 from offsets.position import Offset, Position
 from service.state import State
 from tests.servers import ROOT, Database, Tailrace
 
 LOG = '{"type": "postgres", "host": "db", "port": 5432, "slot": "tailrace_shop", "system": "1", "timeline": 1}'
-COPIED = json.dumps([16385, True, None, 0, None])
-HALF_COPIED = json.dumps([16386, False, ["41", "b"], 1200, None])
+COPIED = Progress(16385, done=True).dump()
+HALF_COPIED = Progress(16386, rows=1200, after=("41", "b")).dump()
 
 
 def at(order: int, origin: str = LOG) -> Position:
@@ -100,6 +101,9 @@ def test_reset_forgets_position_and_snapshot_and_undo_puts_both_back(tailrace: T
     assert stored(tailrace) == before
     run(tailrace, "undo", "shop")
     assert stored(tailrace) is None
+    for command in (("reset", "shop"), ("seek", "shop", "start")):
+        said = run(tailrace, *command, code=2)
+        assert "has no offset now" in said and "tailrace offsets undo shop" in said
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(tailrace: Tailrace) -> None:
@@ -130,7 +134,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(tailrace: Tailrace, com
 
 
 def test_a_state_that_is_not_there_is_not_made(tailrace: Tailrace) -> None:
-    assert "there is no tailrace state" in run(tailrace, "list", code=2)
+    assert f"there is no tailrace state in {tailrace.state.absolute()}" in run(tailrace, "list", code=2)
     assert not tailrace.state.exists()
 
 
@@ -205,7 +209,8 @@ def test_seek_goes_back_as_far_as_the_slot_reaches_and_says_what_is_read_again(s
     assert f"read again: everything committed after {confirmed.token} up to {shop.position.token}" in said
     assert f"{size_bytes:,} bytes" in said
     assert shop.stored == Offset(confirmed, {"public.orders": COPIED})
-    shop.run("undo", "shop")
+    said = shop.run("undo", "shop")
+    assert "not to be read again" in said and "NEVER" not in said
     assert shop.stored == Offset(shop.position, {"public.orders": COPIED})
 
 

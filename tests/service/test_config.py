@@ -95,13 +95,18 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
             source(tables="public.*"),
             'source.tables: "public.*" is not a list; accepted: a list: Globs over schema.table',
         ),
-        (source(tables=["public.*", "orders"]), 'source.tables[1]: "orders" does not fit'),
-        (source(tables=[]), "source.tables: this value "),
+        (
+            source(tables=["public.*", "orders"]),
+            'source.tables[1]: "orders" does not fit; accepted: Globs over schema.',
+        ),
+        (source(tables=["orders"]), 'source.tables[0]: "orders" does not fit; accepted: Globs over schema.'),
+        (source(tables=[]), "source.tables: is empty; accepted: Globs over schema."),
+        (source(host=""), "source.host: is empty; accepted: Host name"),
         (
             source(snapshot="intial"),
             'source.snapshot: "intial" is not known; did you mean "initial"? accepted: initial',
         ),
-        (source(slot="Shop"), 'source.slot: "Shop" does not fit'),
+        (source(slot="Shop"), 'source.slot: "Shop" does not fit; accepted: Replication slot'),
         ({**CONNECTOR, "sink": {"type": "flies"}}, 'sink.type: "flies" is not known; did you mean "files"? accepted:'),
         (
             {**CONNECTOR, "sink": {"type": "files", "directory": "x", "codec": "deflate"}},
@@ -110,7 +115,8 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
         ({**CONNECTOR, "sink": {}}, "sink.type: is missing; accepted: files, stdout"),
         ({**CONNECTOR, "sink": "stdout"}, 'sink: "stdout" is not an object'),
         ({**CONNECTOR, "source": {"type": "oracle"}}, 'source.type: "oracle" is not known; accepted: postgres'),
-        ({**CONNECTOR, "name": "a/b"}, 'name: "a/b" does not fit'),
+        ({**CONNECTOR, "name": "a/b"}, 'name: "a/b" does not fit; accepted: Unique; letters'),
+        ({**CONNECTOR, "name": 55 * "a"}, f'name: "{55 * "a"}" is longer than 54 characters; accepted: Unique'),
         ({"source": POSTGRES, "sink": {"type": "stdout"}}, "name: is missing; accepted: Unique"),
         ({**CONNECTOR, "errors": {"rejected": "dql"}}, 'errors.rejected: "dql" is not known; did you mean "dlq"?'),
         (source(user="${env:USER}"), "source.user: ${env:USER} is not read here"),
@@ -136,6 +142,7 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
     assert complaints(tmp_path / "gone.json") == [
         "cannot be read: No such file or directory; accepted: a connector file or a folder of them"
     ]
+    assert complaints(tmp_path) == ["cannot be read: Is a directory; accepted: one connector file"]
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     assert complaints(tmp_path / "binary.json") == ["is not UTF-8 text; accepted: JSON in UTF-8"]
 
