@@ -119,6 +119,7 @@ class Supervisor:
     def __init__(self, workers: Sequence[Worker], state: Path) -> None:
         self._workers = workers
         self._state = state
+        self._stopping = False
 
     def run(self) -> list[int]:
         """Each worker's exit code, once all have ended."""
@@ -127,15 +128,25 @@ class Supervisor:
         threads = [Thread(target=worker.run, name=worker.name, daemon=True) for worker in self._workers]
         for thread in threads:
             thread.start()
+        announced = False
         for thread in threads:
             while thread.is_alive():
                 health.beat(self._state)
                 thread.join(BEAT_S)
+                announced = announced or self._announce(thread)
         for signum in STOP_SIGNALS:
             signal.signal(signum, signal.SIG_IGN)  # the codes stand; a late signal must not replace them
         return [worker.code for worker in self._workers]
 
+    def _announce(self, thread: Thread) -> bool:
+        """Where draining takes long, say so; not in the signal handler, which may interrupt a line being logged."""
+        waiting = self._stopping and thread.is_alive()
+        if waiting:
+            log.info("delivers what was read, then stops; a second signal ends it at once", connector=thread.name)
+        return waiting
+
     def _stop(self, signum: int, frame: FrameType | None) -> None:
+        self._stopping = True
         for worker in self._workers:
             worker.stop(signal.SIGTERM)
 

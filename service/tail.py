@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import structlog
+
 import connectors
 from connectors.base import Source
 from schema.decode import Decoder
@@ -14,6 +16,8 @@ from schema.event import Event
 from service import __version__, secrets
 from service.config import Connector
 from service.state import State
+
+log = structlog.get_logger("tailrace")
 
 READ_TIMEOUT_S = 0.5
 
@@ -34,6 +38,8 @@ def tail(connector: Connector, start: str, count: int | None) -> None:
         decoder = Decoder(registry.schema)
         try:
             source.open_view(start)
+            if sys.stderr.isatty():
+                log.info("shows each change as it is committed; Ctrl-C ends", since=start)
             for event in itertools.islice(_events(source), count):
                 sys.stdout.buffer.write(decoder.line(event))
                 sys.stdout.buffer.flush()

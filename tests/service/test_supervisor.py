@@ -98,9 +98,10 @@ def test_a_second_signal_ends_a_connector_that_does_not_drain(standins: Standins
     for _ in range(20):  # signals that come too close together count as one
         running.terminate()
         with suppress(subprocess.TimeoutExpired):
-            running.process.wait(1)
+            running.process.wait(3)
             break
     assert running.wait() == 128 + signal.SIGTERM
+    assert "a second signal ends it at once" in running.stderr
     assert not alive(pid)
 
 
@@ -208,7 +209,7 @@ def test_a_second_runner_is_refused_with_the_first_ones_pid_and_host(standins: S
     (pid,) = standins.wait_for("a open")
     second = standins.run()
     assert second.wait() == 3
-    assert f"connector a is already running as pid {pid} on host {os.uname().nodename}" in second.stderr
+    assert f'"connector a is already running as pid {pid} on host {os.uname().nodename}"' in second.stderr
     assert first.stop() == 0
 
 
