@@ -17,7 +17,10 @@ log = structlog.get_logger("tailrace")
 
 
 class OpenLog(NamedTuple):
-    """A stream that is running from `position` on, and an ordinary connection beside it."""
+    """A stream that is running from `position` on, and an ordinary connection beside it.
+
+    `added` are the OIDs of tables that the publication lacked: what happened to them before is not in the log.
+    """
 
     stream: ReplicationStream
     connection: psycopg.Connection[Any]
@@ -25,6 +28,7 @@ class OpenLog(NamedTuple):
     tables: list[TableName]
     position: Position
     confirmed: int
+    added: set[int]
 
 
 class View(NamedTuple):
@@ -65,18 +69,41 @@ def _open(
     catalog = Catalog(connection)
     tables = captured_tables(config, catalog)
     report_patterns(config, tables, is_new=not isinstance(after, Offset))
+    added: set[int] = set()
     if isinstance(after, View):
         name, start = _passing_slot(config, connection, replication, after.start)
     elif config.snapshot == "only":
-        ensure_published(connection, config, tables)
+        added = ensure_published(connection, config, tables)
         name, start = _passing_slot(config, connection, replication, "now")
     else:
-        name, start = _lasting_slot(config, connector, connection, replication, server, tables, after)
+        _check_offset(config, connector, connection, server, after)
+        # The publication first: the log is decoded with the publications of its own time.
+        added = ensure_published(connection, config, tables)
+        name, start = _lasting_slot(config, connector, connection, replication, after)
     slot = slots.find(connection, name)
     stream = ReplicationStream(replication, config)
     stream.start(name, start, config.publication)
     position = Position(start, format_lsn(start), slots.origin(server, config))
-    return OpenLog(stream, connection, catalog, tables, position, slot.confirmed if slot else start)
+    return OpenLog(stream, connection, catalog, tables, position, slot.confirmed if slot else start, added)
+
+
+def _check_offset(
+    config: PostgresConfig,
+    connector: str,
+    connection: psycopg.Connection[Any],
+    server: slots.Server,
+    after: Offset | None,
+) -> None:
+    """Raise SourceError unless the slot and the publication go on where `after` ends."""
+    if after is None:
+        return
+    slots.check_resumable(connector, after.position, slots.find(connection, config.slot), server, config)
+    if not slots.publication_exists(connection, config.publication):
+        raise SourceRefused(
+            f"publication {config.publication} is gone; the log behind our offset needs the one that was there",
+            f"drop the slot (select pg_drop_replication_slot('{config.slot}')), run `tailrace offsets reset "
+            f"{connector}` and start again: every table is copied anew",
+        )
 
 
 def _lasting_slot(
@@ -84,22 +111,10 @@ def _lasting_slot(
     connector: str,
     connection: psycopg.Connection[Any],
     replication: psycopg.Connection[Any],
-    server: slots.Server,
-    tables: list[TableName],
     after: Offset | None,
 ) -> tuple[str, int]:
     """The connector's own slot and where to start in it."""
     slot = slots.find(connection, config.slot)
-    if after is not None:
-        slots.check_resumable(connector, after.position, slot, server, config)
-        if not slots.publication_exists(connection, config.publication):
-            raise SourceRefused(
-                f"publication {config.publication} is gone; the log behind our offset needs the one that was there",
-                f"drop the slot (select pg_drop_replication_slot('{config.slot}')), run `tailrace offsets reset "
-                f"{connector}` and start again: every table is copied anew",
-            )
-    # The publication first: the log is decoded with the publications of its own time.
-    ensure_published(connection, config, tables)
     if slot is not None and after is not None:
         log.info("goes on behind its offset", slot=config.slot, position=after.position.token)
         return config.slot, after.position.order
@@ -110,6 +125,7 @@ def _lasting_slot(
             hint="after `offsets reset` this is meant; else stop it, and name the state of earlier runs by --state",
         )
         return config.slot, slot.confirmed
+    log.info("making the slot; the server first waits for the transactions that are open now", slot=config.slot)
     start = slots.create(replication, config.slot)
     log.info("slot made", slot=config.slot, position=format_lsn(start))
     return config.slot, start
@@ -187,8 +203,11 @@ def report_patterns(config: PostgresConfig, tables: list[TableName], *, is_new: 
         log.warning("source.tables: nothing matches any more", pattern=pattern)
 
 
-def ensure_published(connection: psycopg.Connection[Any], config: PostgresConfig, tables: list[TableName]) -> None:
-    """Make the publication, or add what it lacks. Raises SourceRefused where the user may not."""
+def ensure_published(connection: psycopg.Connection[Any], config: PostgresConfig, tables: list[TableName]) -> set[int]:
+    """Make the publication, or add what it lacks: the OIDs of these tables.
+
+    Raises SourceRefused where the user may not, or where the publication shows partitions instead of their table.
+    """
     name = config.publication
     if not slots.publication_exists(connection, name):
         try:
@@ -196,17 +215,23 @@ def ensure_published(connection: psycopg.Connection[Any], config: PostgresConfig
         except psycopg.errors.InsufficientPrivilege as error:
             raise _may_not(config, f"may not create publication {name}", error, create_sql(name, tables)) from None
         log.info("publication made", publication=name, tables=len(tables))
-        return
+        return {table.oid for table in tables}
+    partitioned = next((table.full for table in tables if table.is_partitioned), None)
+    if partitioned and not slots.shows_roots(connection, name):
+        raise SourceRefused(
+            f"publication {name} shows the partitions of {partitioned} as tables of their own",
+            f"run: alter publication {name} set (publish_via_partition_root = true)",
+        )
     published = slots.published_tables(connection, name)
-    for table in tables:
-        if table.full in published:
-            continue
+    lacking = [table for table in tables if table.full not in published]
+    for table in lacking:
         try:
             slots.add_table(connection, name, table)
         except psycopg.errors.InsufficientPrivilege as error:
             mend = f"alter publication {name} add table {table.quoted()}"
             raise _may_not(config, f"may not add {table.full} to publication {name}", error, mend) from None
         log.info("table added to the publication", table=table.full, publication=name)
+    return {table.oid for table in lacking}
 
 
 def create_sql(name: str, tables: list[TableName]) -> str:

@@ -22,6 +22,8 @@ _SLOT_SQL = """
 """
 _SYNCED_SQL = "select synced from pg_replication_slots where slot_name = %s"
 FIRST_VERSION = 140000
+_LOCK_TIMEOUT_SQL = "set local lock_timeout = '1s'"
+"""An index that is being built may hold a table for hours, and until we have the lock nothing is read."""
 
 
 class Server(NamedTuple):
@@ -152,6 +154,12 @@ def publication_exists(connection: psycopg.Connection[Any], name: str) -> bool:
     return connection.execute("select 1 from pg_publication where pubname = %s", [name]).fetchone() is not None
 
 
+def shows_roots(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Whether changes of partitions come as changes of their partitioned table."""
+    row = connection.execute("select pubviaroot from pg_publication where pubname = %s", [name]).fetchone()
+    return bool(row and row[0])
+
+
 def published_tables(connection: psycopg.Connection[Any], name: str) -> set[str]:
     """``schema.table`` of all that the publication covers."""
     rows = connection.execute("select schemaname, tablename from pg_publication_tables where pubname = %s", [name])
@@ -159,20 +167,24 @@ def published_tables(connection: psycopg.Connection[Any], name: str) -> set[str]
 
 
 def create_publication(connection: psycopg.Connection[Any], name: str, tables: Iterable[TableName]) -> None:
-    """Raises psycopg.Error; 42501 where the user may not."""
+    """Raises psycopg.Error; 42501 where the user may not, 55P03 where a table is locked."""
     listed = sql.SQL(", ").join(sql.Identifier(table.schema, table.name) for table in tables)
     target = sql.SQL(" for table ") + listed if listed.as_string(connection) else sql.SQL("")
-    connection.execute(
-        sql.SQL("create publication {}").format(sql.Identifier(name))
-        + target
-        + sql.SQL(" with (publish_via_partition_root = true)")
-    )
+    with connection.transaction():
+        connection.execute(_LOCK_TIMEOUT_SQL)
+        connection.execute(
+            sql.SQL("create publication {}").format(sql.Identifier(name))
+            + target
+            + sql.SQL(" with (publish_via_partition_root = true)")
+        )
 
 
 def add_table(connection: psycopg.Connection[Any], name: str, table: TableName) -> None:
-    """Raises psycopg.Error; 42501 where the user may not."""
-    connection.execute(
-        sql.SQL("alter publication {} add table {}").format(
-            sql.Identifier(name), sql.Identifier(table.schema, table.name)
+    """Raises psycopg.Error; 42501 where the user may not, 55P03 where the table is locked."""
+    with connection.transaction():
+        connection.execute(_LOCK_TIMEOUT_SQL)
+        connection.execute(
+            sql.SQL("alter publication {} add table {}").format(
+                sql.Identifier(name), sql.Identifier(table.schema, table.name)
+            )
         )
-    )

@@ -89,8 +89,6 @@ class Snapshot:
 
         A done copy may still have transactions to leave out.
         """
-        if progress is None:
-            self._forget(table)
         progress = progress or Progress(table.oid)
         if progress.done:
             if progress.contained:
@@ -103,8 +101,8 @@ class Snapshot:
             self._writers[table.oid] = self._catalog.writers(table.oid)
         self._pending.append((table, progress))
 
-    def _forget(self, table: TableName) -> None:
-        """A copy of the table that is under way, or was made, counts for nothing."""
+    def forget(self, table: TableName) -> None:
+        """A copy of the table that is under way, or was made, counts for nothing; `add` begins another."""
         self._noted[table.full] = Progress(table.oid).dump()
         self._pending = deque(entry for entry in self._pending if entry[0].oid != table.oid)
         self._piece_low, self._piece_ready = None, False

@@ -17,6 +17,7 @@ from connectors.postgres.config import PostgresConfig
 from connectors.postgres.decoder import Decoder
 from connectors.postgres.opening import OpenLog, View, captured_tables, ensure_published, open_log
 from connectors.postgres.pgoutput import KEEPALIVE, MalformedFrame
+from connectors.postgres.slot import publication_exists, published_tables
 from connectors.postgres.snapshot import Copied, Snapshot, emit_message
 from connectors.postgres.stream import format_lsn, source_error
 from connectors.postgres.table import Tables
@@ -69,7 +70,8 @@ class PostgresSource:
         self._received = self._sent = self._returned_lsn = 0
         self._status_at = self._idle_at = self._discover_at = 0.0
         self._reply_asked = False
-        self._known: set[int] = set()
+        self._known: set[tuple[int, str]] = set()
+        self._left_out: set[int] = set()
 
     @staticmethod
     def check(config: PostgresConfig) -> Iterator[Finding]:
@@ -135,7 +137,7 @@ class PostgresSource:
             return self._read_copied(self._copied)
         marked = bool(self._decoder.marks)
         size = self._decode_frames(timeout_s)
-        due = self._is_new or (marked and not self._decoder.marks)
+        due = self._is_new or self._snapshot.has_noted or (marked and not self._decoder.marks)
         due |= time.monotonic() - self._idle_at >= IDLE_CHECKPOINT_S
         return self._batch(size, {}) if self._decoder.events or due else None
 
@@ -151,7 +153,7 @@ class PostgresSource:
         events = self._decoder.take_events()
         end_lsn = self._decoder.end_lsn
         position = None
-        if end_lsn > self._returned_lsn or progress or self._is_new:
+        if end_lsn > self._returned_lsn or progress or self._is_new or self._snapshot.has_noted:
             position = Position(end_lsn, format_lsn(end_lsn), self._origin)
             progress = self._snapshot.noted() | progress
             self._returned_lsn = end_lsn
@@ -215,32 +217,53 @@ class PostgresSource:
             self._snapshot.advance()
 
     def _discover(self) -> None:
-        """Pick up tables that were created since; a copy of each comes first."""
+        """Pick up tables that were created, renamed or published since; a copy of each comes first."""
         opened = self._opened()
         self._discover_at = time.monotonic() + DISCOVER_EVERY_S
-        tables = [table for table in captured_tables(self._config, opened.catalog) if table.oid not in self._known]
-        if not tables:
-            return
+        if not publication_exists(opened.connection, self._config.publication):
+            return  # the stream will tell
+        published = published_tables(opened.connection, self._config.publication)
+        for table in captured_tables(self._config, opened.catalog):
+            is_published = table.full in published
+            if (table.oid, table.full) not in self._known:
+                self._take_in(table, "new table")
+            elif table.oid in self._left_out:
+                if is_published:
+                    self._take_in(table, "table now published")
+            elif not is_published:
+                log.warning("the table was taken out of the publication", connector=self._connector, table=table.full)
+                ensure_published(opened.connection, self._config, [table])
+                self._snapshot.forget(table)
+                self._add(table, None)
+
+    def _take_in(self, table: TableName, why: str) -> None:
         try:
-            ensure_published(opened.connection, self._config, tables)
+            ensure_published(self._opened().connection, self._config, [table])
         except SourceRefused as error:
-            self._known.update(table.oid for table in tables)
+            self._known.add((table.oid, table.full))
+            self._left_out.add(table.oid)
             log.warning(f"a new table is left out: {error}", connector=self._connector, hint=error.hint)
-            return
-        for table in tables:
-            log.info("new table", connector=self._connector, table=table.full)
+        except psycopg.errors.LockNotAvailable:
+            log.info("a new table is locked; it is picked up later", connector=self._connector, table=table.full)
+        else:
+            log.info(why, connector=self._connector, table=table.full)
+            self._left_out.discard(table.oid)
             self._add(table, None)
 
     def _begin(self, opened: OpenLog, stored: Mapping[str, str]) -> None:
         for table in opened.tables:
             progress = Progress.load(stored[table.full]) if table.full in stored else None
+            if progress and table.oid in opened.added:
+                log.warning("the publication lacked the table; it is copied again", table=table.full)
+                self._snapshot.forget(table)
+                progress = None
             self._add(table, progress if progress and progress.oid == table.oid else None)
         mark = uuid.uuid4().hex
         self._decoder.marks.add(mark)
         emit_message(opened.connection, mark)
 
     def _add(self, table: TableName, progress: Progress | None) -> None:
-        self._known.add(table.oid)
+        self._known.add((table.oid, table.full))
         if self._config.snapshot != "never":
             self._snapshot.add(table, progress)
 

@@ -88,6 +88,9 @@ class RealSource:
                 module,
                 open_log=self._open_log,
                 captured_tables=lambda config, catalog: TABLES,
+                _status_every_s=lambda opened: 5.0,
+                publication_exists=lambda connection, name: True,
+                published_tables=lambda connection, name: {table.full for table in TABLES},
                 emit_message=lambda connection, content: self._marks.update({self.world.visible: content}),
                 Tables=lambda *_: SimpleNamespace(captured=lambda relation: FAKE_TABLE),
                 Decoder=self.decoder,
@@ -104,7 +107,7 @@ class RealSource:
             raise LogGap(f"the slot was told to forget up to {self.world.confirmed}, our offset is {at.order}")
         stream: Any = FakeStream(self.world, at.order, self._marks)
         connection: Any = SimpleNamespace(close=lambda: None)
-        return OpenLog(stream, connection, cast(Any, None), TABLES, position_at(at.order), self.world.confirmed)
+        return OpenLog(stream, connection, cast(Any, None), TABLES, position_at(at.order), self.world.confirmed, set())
 
 
 class FakeStream:

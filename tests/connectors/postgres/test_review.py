@@ -62,6 +62,50 @@ def test_a_truncate_that_the_copy_of_a_table_without_a_key_contains_does_not_fol
         assert [(value["op"], value["after"]) for value in shop.values()] == [("r", {"v": 2}), ("c", {"v": 3})]
 
 
+def test_a_table_that_was_taken_out_of_the_publication_is_copied_again(postgres: Database, tmp_path: Path) -> None:
+    postgres.execute("create table t (id int primary key)")
+    postgres.execute("create table other (id int primary key)")
+    postgres.execute("insert into t values (1)")
+    with reading(postgres, tmp_path) as shop:
+        shop.catch_up()
+        offset = shop.offset
+    postgres.execute("alter publication tailrace_shop drop table t")
+    postgres.execute("insert into t values (2)")
+    with reading(postgres, tmp_path, offset) as again:
+        assert [value["after"]["id"] for value in again.catch_up()] == [1, 2]
+
+
+@pytest.mark.usefixtures("eager_discovery")
+def test_a_table_that_is_taken_out_of_the_publication_while_it_is_read_is_copied_again(
+    postgres: Database, tmp_path: Path
+) -> None:
+    postgres.execute("create table t (id int primary key)")
+    postgres.execute("create table other (id int primary key)")
+    with reading(postgres, tmp_path) as shop:
+        shop.catch_up()
+        with psycopg.connect(postgres.dsn) as owner:
+            owner.execute("alter publication tailrace_shop drop table t")
+            owner.execute("insert into t values (1)")
+        assert shop.read_until(1)[0]["after"] == {"id": 1}
+
+
+@pytest.mark.parametrize("made", ["for all tables", "for table part, plain"])
+def test_a_publication_that_shows_partitions_instead_of_their_table_is_refused(
+    postgres: Database, tmp_path: Path, made: str
+) -> None:
+    postgres.execute("create table part (id int primary key) partition by range (id)")
+    postgres.execute("create table part_1 partition of part for values from (0) to (10)")
+    postgres.execute("create table plain (id int primary key)")
+    postgres.execute(f"create publication tailrace_shop {made}")
+    with pytest.raises(SourceRefused, match=r"public\.part") as refused, reading(postgres, tmp_path):
+        pass
+    postgres.execute(refused.value.hint.removeprefix("run: "))
+    with reading(postgres, tmp_path) as shop:
+        shop.catch_up()
+        postgres.execute("insert into part values (1)")
+        assert shop.read_until(1)[0]["source"]["table"] == "part"
+
+
 def test_a_key_column_that_the_log_left_out_is_taken_from_the_old_key(postgres: Database, tmp_path: Path) -> None:
     postgres.execute("create table t (a int, b text, v int, primary key (a, b))")
     postgres.execute("alter table t alter column b set storage external")
@@ -140,6 +184,24 @@ def test_a_time_limit_of_the_role_does_not_end_a_copy(postgres: Database, tmp_pa
         assert len(shop.catch_up()) == 20000
 
 
+@pytest.mark.usefixtures("eager_discovery")
+def test_a_table_that_takes_anothers_name_is_copied_under_it(postgres: Database, tmp_path: Path) -> None:
+    postgres.execute("create table t (id int primary key)")
+    postgres.execute("create table t_new (id int primary key)")
+    postgres.execute("insert into t values (1)")
+    postgres.execute("insert into t_new values (1), (2)")
+    with reading(postgres, tmp_path) as shop:
+        shop.catch_up()
+        before = len(shop.events)
+        with psycopg.connect(postgres.dsn) as owner:
+            owner.execute("alter table t rename to t_old")
+            owner.execute("alter table t_new rename to t")
+        shop.read_until(before + 3)
+        assert Counter((event.table, shop.key(event)["id"]) for event in shop.events[before:]) == Counter(
+            [("public.t", 1), ("public.t", 2), ("public.t_old", 1)]
+        )
+
+
 def test_a_message_of_somebody_else_may_hold_any_bytes(postgres: Database, tmp_path: Path) -> None:
     postgres.execute("create table t (id int primary key)")
     with reading(postgres, tmp_path) as shop:
@@ -206,3 +268,36 @@ def test_a_host_that_takes_connections_and_never_speaks_is_unreachable(
         port = silent.getsockname()[1]
         with pytest.raises(SourceUnreachable), reading(postgres, tmp_path, host="127.0.0.1", port=port):
             pass
+
+
+@pytest.mark.usefixtures("eager_discovery")
+def test_a_new_table_that_is_locked_holds_up_no_other(postgres: Database, tmp_path: Path) -> None:
+    postgres.execute("create table t (id int primary key)")
+    with reading(postgres, tmp_path) as shop, psycopg.connect(postgres.dsn, autocommit=True) as builder:
+        shop.catch_up()
+        postgres.execute("create table slow (id int primary key)")
+        with builder.transaction():
+            builder.execute("lock table slow in share mode")
+            postgres.execute("insert into t values (1)")
+            shop.read_until(1)
+        postgres.execute("insert into slow values (1)")
+        assert [value["source"]["table"] for value in shop.read_until(2)] == ["t", "slow"]
+
+
+@pytest.mark.usefixtures("eager_discovery")
+def test_a_table_that_was_left_out_is_picked_up_once_its_owner_publishes_it(postgres: Database, tmp_path: Path) -> None:
+    role = f"reader_{postgres.name}"
+    postgres.execute(f"create role {role} login replication")
+    try:
+        postgres.execute("create table t (id int primary key)")
+        postgres.execute("create publication tailrace_shop for table t")
+        postgres.execute(f"grant pg_read_all_data to {role}")
+        with reading(postgres, tmp_path, user=role) as shop:
+            shop.catch_up()
+            postgres.execute("create table late (id int primary key)")
+            postgres.execute("insert into late values (1)")
+            until(lambda: shop.source._left_out or (shop.read() and False), "the table is left out")
+            postgres.execute("alter publication tailrace_shop add table late")
+            assert shop.read_until(1)[0]["after"] == {"id": 1}
+    finally:
+        postgres.execute(f"drop role {role}")
