@@ -224,7 +224,7 @@ class State:
     def _unusable(self, reason: str | None) -> StateFolderUnusable:
         return StateFolderUnusable(
             f"the state folder {self.directory} cannot be used: {reason}",
-            "name a folder that can be written, by --state or $TAILRACE_STATE",
+            "name a folder that can be written, by --state or $TAILRACE_STATE, or run as its owner",
         )
 
     def _not_written(self, reason: str | None) -> StateNotWritten:

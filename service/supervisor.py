@@ -67,7 +67,7 @@ class Worker:
         deaths = 0
         while not self._stopping.is_set():
             started = time.monotonic()
-            code = self._run_once()
+            code, how = self._run_once()
             if code >= 0:
                 self.code = code
                 return
@@ -80,15 +80,13 @@ class Worker:
             deaths += 1
             if deaths == DEATHS_IN_A_ROW:
                 log.error(
-                    f"connector {self.name} was killed {deaths} times in a row and is not started again",
-                    hint="see what kills it, often a limit of memory; its offset is safe, start tailrace again then",
+                    f"connector {self.name} {how}, the {deaths}th time in a row, and is not started again",
+                    hint="see what ends it, often a limit of memory; its offset is safe, start tailrace again then",
                 )
                 self.code = exits.RETRIES_ENDED
                 return
             delay_s = backoff.next_s()
-            log.warning(
-                f"connector {self.name} was killed by {signal.Signals(-code).name}", restart_in_s=round(delay_s, 1)
-            )
+            log.warning(f"connector {self.name} {how}", restart_in_s=round(delay_s, 1))
             self._stopping.wait(delay_s)
 
     def stop(self, signum: int) -> None:
@@ -99,18 +97,23 @@ class Worker:
             with suppress(ProcessLookupError):
                 process.send_signal(signum)
 
-    def _run_once(self) -> int:
-        # A session of its own: Ctrl-C on the terminal reaches us alone, and we pass it on once.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "service.worker", *self._arguments],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-            env=_environment(),
-        )
+    def _run_once(self) -> tuple[int, str]:
+        """The exit code, negative for a death, and that death in words."""
+        try:
+            # A session of its own: Ctrl-C on the terminal reaches us alone, and we pass it on once.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "service.worker", *self._arguments],
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+                env=_environment(),
+            )
+        except OSError as error:  # no memory, no more processes, an interpreter that may not be run
+            return -signal.SIGTERM, f"cannot be started: {error.strerror}"
         with self._process as process:
             if self._stopping.is_set():
                 process.terminate()  # the signal came while the process was being made
-            return process.wait()
+            code = process.wait()
+        return code, f"was killed by {_signal_name(-code)}" if code < 0 else ""
 
 
 class Supervisor:
@@ -149,6 +152,13 @@ class Supervisor:
         self._stopping = True
         for worker in self._workers:
             worker.stop(signal.SIGTERM)
+
+
+def _signal_name(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {signum}"
 
 
 def _environment() -> Mapping[str, str]:

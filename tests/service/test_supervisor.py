@@ -3,12 +3,15 @@
 import os
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from service import exits, supervisor
 from tests.servers import Running, Tailrace, until
 
 ADAPTERS = Path(__file__).parent / "adapters"
@@ -230,3 +233,24 @@ def test_a_state_folder_that_cannot_be_used_ends_with_2(standins: Standins) -> N
     assert running.wait() == 2
     assert f"the state folder {standins.tailrace.state} cannot be used" in running.stderr
     assert "Traceback" not in running.stderr
+
+
+def test_a_process_that_cannot_be_started_is_tried_again_and_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(supervisor, "DEATHS_IN_A_ROW", 2)
+    worker = supervisor.Worker("a", [])
+    with capture_logs() as said:
+        worker.run()
+    assert worker.code == exits.RETRIES_ENDED
+    assert [line["log_level"] for line in said] == ["warning", "error"]
+    assert all("connector a cannot be started: No such file or directory" in line["event"] for line in said)
+
+
+def test_a_signal_without_a_name_is_a_death_like_others(standins: Standins) -> None:
+    standins.add("a", "idle")
+    running = standins.start()
+    (pid,) = standins.wait_for("a open")
+    os.kill(pid, signal.SIGRTMIN + 6)
+    running.wait_for("was killed by signal")
+    until(lambda: len(standins.said("a open")) == 2, "the connector is started again")
+    assert running.stop() == 0
