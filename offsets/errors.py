@@ -1,11 +1,11 @@
 """What can go wrong with a stored offset.
 
-    OffsetError
-     ├── OffsetMovedBackwards   a save would forget delivered events
-     ├── OffsetUnreadable       the stored value cannot be read or is from a newer version
-     ├── OffsetStoreFailed      the write did not happen; nothing changed
-     │    └── OffsetStoreGone   nor will it: the store was removed while we ran (not retryable)
-     └── ConnectorRunning       another process holds this connector
+OffsetError
+ ├── OffsetMovedBackwards   a save would forget delivered events
+ ├── OffsetUnreadable       the stored value cannot be read or is from a newer version
+ ├── OffsetStoreFailed      the write did not happen; nothing changed
+ │    └── OffsetStoreGone   nor will it: the store was removed while we ran (not retryable)
+ └── ConnectorRunning       another process holds this connector
 """
 
 

@@ -1,10 +1,10 @@
 """What can go wrong with a sink.
 
-    SinkError
-     ├── SinkUnavailable    the target cannot take events now (retryable): full disk, folder gone, network
-     ├── SinkMisconfigured  it never will, as configured
-     ├── ReaderGone         who read the events has left; the connector ends, quietly, and forgets nothing
-     └── Rejected           the target refuses one event for good
+SinkError
+ ├── SinkUnavailable    the target cannot take events now (retryable): full disk, folder gone, network
+ ├── SinkMisconfigured  it never will, as configured
+ ├── ReaderGone         who read the events has left; the connector ends, quietly, and forgets nothing
+ └── Rejected           the target refuses one event for good
 """
 
 from schema.event import Event

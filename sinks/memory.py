@@ -1,8 +1,8 @@
 """A target in this process, for tests: it tells accepted from durable, and fails where it is told to.
 
-    target = Target.named("orders")
-    target.fail("flush", nth=2, applied="half")
-    sink = MemorySink(MemoryConfig(target="orders"), schemas)
+target = Target.named("orders")
+target.fail("flush", nth=2, applied="half")
+sink = MemorySink(MemoryConfig(target="orders"), schemas)
 """
 
 from typing import ClassVar, Literal, NamedTuple
