@@ -40,8 +40,8 @@ class Visible(NamedTuple):
         full = self._with_epoch(xid)
         return full < self.first_running or (full < self.first_unborn and full not in self.running)
 
-    def counts_as_running(self, xid: int) -> bool:
-        return self._with_epoch(xid) in self.running
+    def lacks(self, xid: int) -> bool:
+        return not self.contains(xid)
 
     def dump(self) -> list[Any]:
         return [self.first_running, self.first_unborn, sorted(self.running), self.until]

@@ -173,7 +173,7 @@ class Snapshot:
             return False
         if content == chunk.low:
             chunk.is_open = True
-            chunk.is_stale |= any(map(chunk.visible.counts_as_running, self._streamed))
+            chunk.is_stale |= any(map(chunk.visible.lacks, self._streamed))
         elif content == chunk.high:
             chunk.is_open = False
             chunk.is_ready = True
@@ -278,7 +278,7 @@ class Snapshot:
             self._connection.execute("rollback")
             self._drop(name)
             return None
-        if any(map(visible.counts_as_running, self._streamed)):  # left out of the stream, and not visible yet
+        if any(map(visible.lacks, self._streamed)):  # left out of the stream, and not visible yet
             self._connection.execute("rollback")
             return None
         table = self._tables.captured(relation)

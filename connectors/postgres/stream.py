@@ -36,7 +36,7 @@ _NO_LIMITS_SQL = """
 """
 _NOT_IN_STATE = "55000"
 _ADDRESS = re.compile(
-    r"^connection failed: |^connection to server (?:at|on) .*? failed: |^(?:FATAL|ERROR): +|\[Errno -?\d+\] "
+    r"^connection (?:failed|is bad): |^connection to server (?:at|on) .*? failed: |^(?:FATAL|ERROR): +|\[Errno -?\d+\] "
     r"| Is the server running [^?]*\?"
 )
 _START_ANEW = "drop the slot, run `tailrace offsets reset NAME` and start again: every table is copied anew"
@@ -44,8 +44,9 @@ _START_ANEW = "drop the slot, run `tailrace offsets reset NAME` and start again:
 
 def connect(config: PostgresConfig, *, replication: bool = False, application: str) -> psycopg.Connection[Any]:
     """An autocommit connection whose text output is what connectors.postgres.types reads. Raises SourceError."""
-    # Without row_security rows that a policy hides are an error; with it a copy would lack them in silence.
-    settings = {**SESSION_SETTINGS, "row_security": "off"}
+    # With row_security a copy would lack the rows that a policy hides in silence; without, they are an error.
+    # A commit of ours, a watermark, need not wait for a standby that may be down.
+    settings = {**SESSION_SETTINGS, "row_security": "off", "synchronous_commit": "local"}
     if not replication:  # there, making a slot waits for open transactions
         settings["lock_timeout"] = f"{LOCK_TIMEOUT_S}s"
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())

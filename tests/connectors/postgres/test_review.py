@@ -12,6 +12,7 @@ from connectors.postgres import snapshot, source, stream
 from connectors.postgres.catalog import TableName
 from connectors.postgres.chunk import Visible
 from connectors.postgres.config import PostgresConfig
+from tests.conftest import OwnPostgresFactory
 from tests.connectors.postgres.reading import reading
 from tests.servers import Database, until
 
@@ -301,3 +302,18 @@ def test_a_table_that_was_left_out_is_picked_up_once_its_owner_publishes_it(post
             assert shop.read_until(1)[0]["after"] == {"id": 1}
     finally:
         postgres.execute(f"drop role {role}")
+
+
+def test_a_standby_that_is_waited_for_holds_up_no_watermark(own_postgres: OwnPostgresFactory, tmp_path: Path) -> None:
+    database = own_postgres(settings={"synchronous_standby_names": "nobody", "synchronous_commit": "local"})
+    database.execute("create table t (id int primary key)")
+    database.execute("insert into t values (1)")
+    database.execute(f"alter database {database.name} set synchronous_commit = on")
+    database.execute(f"alter database {database.name} set statement_timeout = '5s'")
+    with reading(database, tmp_path) as shop:
+        assert [value["after"]["id"] for value in shop.catch_up()] == [1]
+
+
+def test_a_transaction_that_began_after_a_database_snapshot_is_not_in_it() -> None:
+    visible = Visible.parse("10:20:12", until=5)
+    assert [xid for xid in (9, 11, 12, 19, 20, 21) if visible.lacks(xid)] == [12, 20, 21]
