@@ -36,8 +36,8 @@ _NO_LIMITS_SQL = """
 """
 _NOT_IN_STATE = "55000"
 _ADDRESS = re.compile(
-    r"^connection (?:failed|is bad): |^connection to server (?:at|on) .*? failed: |^(?:FATAL|ERROR): +|\[Errno -?\d+\] "
-    r"| Is the server running [^?]*\?"
+    r"^connection (?:failed|is bad): |^connection to server (?:at|on) .*? failed: |^(?:FATAL|ERROR): +"
+    r"|\[Errno -?\d+\] | Is the server running [^?]*\?"
 )
 _START_ANEW = "drop the slot, run `tailrace offsets reset NAME` and start again: every table is copied anew"
 

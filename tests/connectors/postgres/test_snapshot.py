@@ -245,7 +245,7 @@ def test_wide_rows_make_small_chunks(postgres: Database, tmp_path: Path, monkeyp
         monkeypatch.setattr(shop.source._snapshot, "_size_next", sized)
         shop.catch_up()
         assert [shop.key(event)["id"] for event in shop.events] == list(range(1, 41))
-        assert 1 < len(sizes)
+        assert len(sizes) > 1
         assert max(sizes) <= 6
 
 
