@@ -2,9 +2,10 @@
 
 import errno
 import os
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import ClassVar, Literal, Self
@@ -13,7 +14,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schema.decode import Decoder
-from schema.event import Batch, Event
+from schema.event import Batch
 from sinks.base import Schemas
 from sinks.errors import SinkError, SinkMisconfigured, SinkUnavailable
 from sinks.files_avro import Avro, Codec
@@ -21,6 +22,8 @@ from sinks.files_jsonl import Jsonl
 from sinks.files_topic import Format, Limits, Topic, repair, sync_folder
 
 FORMATS: dict[str, type[Format]] = {Jsonl.suffix: Jsonl, Avro.suffix: Avro}
+
+_TOPIC = attrgetter("topic")
 
 _NEVER = {
     errno.ENOTDIR: "a file stands where a folder is needed",
@@ -89,13 +92,11 @@ class FilesSink:
                 repair(folder, FORMATS)
 
     def write(self, batch: Batch) -> None:
-        by_topic: defaultdict[str, list[Event]] = defaultdict(list)
-        for event in batch.events:
-            by_topic[event.topic].append(event)
+        # Run by run, not topic by topic: where an event is rejected, those before it are accepted, and no other.
         with self._translated():
-            for name, events in by_topic.items():
+            for name, events in groupby(batch.events, _TOPIC):
                 topic = self._topics.get(name) or self._add(name)
-                topic.write(events)
+                topic.write(list(events))
 
     def flush(self) -> None:
         with self._translated():

@@ -47,13 +47,9 @@ class StdoutSink:
             try:
                 lines.append(self._decoder.line(event))
             except Undecodable as error:
+                _put(lines)
                 raise Rejected(event, str(error), error.hint) from error
-        left = memoryview(b"".join(lines))
-        try:
-            while left:
-                left = left[os.write(STDOUT, left) :]
-        except OSError as error:
-            raise _unavailable(error) from error
+        _put(lines)
 
     def flush(self) -> None:
         if not self._is_file:
@@ -68,6 +64,15 @@ class StdoutSink:
 
     def close(self) -> None:
         pass
+
+
+def _put(lines: list[bytes]) -> None:
+    left = memoryview(b"".join(lines))
+    try:
+        while left:
+            left = left[os.write(STDOUT, left) :]
+    except OSError as error:
+        raise _unavailable(error) from error
 
 
 def _unavailable(error: OSError) -> SinkUnavailable | ReaderGone:

@@ -13,7 +13,7 @@ import pytest
 
 import sinks
 from sinks.base import Sink
-from sinks.errors import SinkUnavailable
+from sinks.errors import Rejected, SinkUnavailable
 from sinks.memory import Target
 from tests.contract.sink_process import FLUSHED, UNFLUSHED
 from tests.sinks.events import ITEMS, LOG, ORDERS, SCHEMAS, SECOND, Row, batch, event, row, tombstone
@@ -186,6 +186,22 @@ def test_topics_of_one_batch_keep_their_own_order(bench: Bench) -> None:
     sink.close()
     for at, topic in enumerate((ORDERS, ITEMS, LOG)):
         assert bench.ids(topic) == list(range(at, 99, 3))
+
+
+def test_an_event_that_is_rejected_costs_none_of_the_others_whatever_their_topic(bench: Bench) -> None:
+    if bench.adapter.name == "memory":
+        pytest.skip("memory decodes nothing, and so refuses nothing")
+    events = [event(n, (ORDERS, ITEMS, LOG)[n % 3]) for n in range(9)]
+    bad = event(99)._replace(value=b"\0\0\0\0\x63")
+    sink = bench.open()
+    with pytest.raises(Rejected) as rejected:
+        sink.write(batch([*events[:4], bad, *events[4:]]))
+    assert rejected.value.event == bad
+    sink.write(batch(events[4:]))
+    sink.flush()
+    sink.close()
+    for at, topic in enumerate((ORDERS, ITEMS, LOG)):
+        assert bench.ids(topic) == list(range(at, 9, 3))
 
 
 def test_the_schema_version_may_change_between_any_two_events(bench: Bench) -> None:
