@@ -15,6 +15,7 @@ HOT = [
     "connectors/postgres/temporal.py",
     "schema/change.py",
     "schema/encoder.py",
+    "schema/reader.py",
     "schema/varint.py",
 ]
 """Leaves of the import graph: bytes in, bytes out, no I/O."""

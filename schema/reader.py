@@ -1,15 +1,14 @@
-"""An Avro schema compiled to a function from bytes to values that JSON can hold.
+"""An Avro schema bound to readers, from bytes to values that JSON can hold.
 
-The envelope of a row has about thirty fields, half of them unions; walking the schema for each event costs more than
-twice what a function written for that schema does. fastavro judges it in tests.
+The envelope of a row has about thirty fields; walking its schema for each event would cost several times what readers
+bound once do, and these compile to native code. fastavro judges them in tests.
 """
 
-import re
 import struct
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
-from typing import Any
+from typing import Any, Final
 
 from schema.change import Avro
 
@@ -18,16 +17,22 @@ Read = Callable[[bytes, int], tuple[Any, int]]
 of MISMATCH, or the value ends elsewhere than the bytes do."""
 
 MISMATCH = (IndexError, ValueError, struct.error)
-_VARIABLE_DECIMAL = "io.debezium.data.VariableScaleDecimal"
-_ANY_SIZE = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
-_LARGEST = 1.7976931348623157e308
-_NO_LONG = b"\xff" * 11
-_PRIMITIVES = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
+
+_VARIABLE_DECIMAL: Final = "io.debezium.data.VariableScaleDecimal"
+_FRAMES: Final = (".Source", ".Envelope")
+"""Records around a row: most of their fields stay the same from one event to the next..."""
+_PER_EVENT: Final = ("sequence", "lsn")
+"""...but these."""
+
+_ANY_SIZE: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+_LARGEST: Final = 1.7976931348623157e308
+_FLOAT_AT: Final = struct.Struct("<f").unpack_from
+_DOUBLE_AT: Final = struct.Struct("<d").unpack_from
 
 
 def compile_reader(schema: Avro) -> Read:
     """Raises KeyError for a schema that names a type it does not define."""
-    return _Compiler().compile(schema)
+    return _Binder().reader(schema, "").read
 
 
 def full_name(body: dict[str, Any], namespace: str) -> str:
@@ -37,193 +42,314 @@ def full_name(body: dict[str, Any], namespace: str) -> str:
     return name if "." in name or not inside else f"{inside}.{name}"
 
 
-class _Compiler:
-    """Writes one Python function per record, and one for the schema itself.
+class _Reader:
+    """Reads null, and is the base of the others: (bytes, where the value begins) -> (value, where it ends)."""
 
-    In them `b` are the bytes, `i` is the place reached, `n` the last count read; values are `v0`, `v1`...
-    """
+    repeats = True
+    """Whether a value may be given again where the same bytes stand again: nobody can change it."""
+
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        return None, at
+
+
+class _Boolean(_Reader):
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        return data[at] == 1, at + 1
+
+
+class _Long(_Reader):
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        n = data[at]
+        at += 1
+        if n > 127:
+            n, at = _tail(data, at, n)
+        return -(n >> 1) - 1 if n & 1 else n >> 1, at
+
+
+class _Float(_Reader):
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        return _number(_FLOAT_AT(data, at)[0]), at + 4
+
+
+class _Double(_Reader):
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        return _number(_DOUBLE_AT(data, at)[0]), at + 8
+
+
+class _String(_Reader):
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        n = data[at]
+        at += 1
+        if n > 127:
+            n, at = _tail(data, at, n)
+        end = at + (n >> 1)
+        if n & 1 or end > len(data):
+            raise _no_room(n, at, data)
+        return data[at:end].decode(), end
+
+
+class _Bytes(_Reader):
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        taken, at = _sized(data, at)
+        return b64encode(taken).decode(), at
+
+
+class _Fixed(_Reader):
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        end = at + self.size_bytes
+        if end > len(data):
+            raise _no_room(2 * self.size_bytes, at, data)
+        return b64encode(data[at:end]).decode(), end
+
+
+class _Decimal(_Reader):
+    def __init__(self, scale: int) -> None:
+        self.scale = scale
+
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        unscaled, at = _sized(data, at)
+        return _plain(unscaled, self.scale), at
+
+
+class _VariableDecimal(_Reader):
+    """Its fields are the scale, then the unscaled number."""
+
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        scale, at = _long(data, at)
+        unscaled, at = _sized(data, at)
+        return _plain(unscaled, scale), at
+
+
+class _Enum(_Reader):
+    def __init__(self, symbols: list[str]) -> None:
+        self.symbols = symbols
+
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        symbol, at = _long(data, at)
+        if symbol < 0:
+            raise ValueError(f"symbol {symbol} of {len(self.symbols)}")
+        return self.symbols[symbol], at
+
+
+class _Union(_Reader):
+    """Of fewer than 64 branches: its number is one byte."""
+
+    def __init__(self, branches: list[_Reader], null: int) -> None:
+        """`null`: the branch that is null, or -1."""
+        self.branches = branches
+        self.null = null * 2
+        self.repeats = all(branch.repeats for branch in branches)
+
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        n = data[at]
+        if n == self.null:
+            return None, at + 1
+        if n & 1 or n >> 1 >= len(self.branches):
+            raise ValueError(f"branch {n >> 1} of {len(self.branches)}")
+        return self.branches[n >> 1].read(data, at + 1)
+
+
+class _Array(_Reader):
+    def __init__(self, items: _Reader) -> None:
+        self.items = items
+        self.repeats = False
+
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        values: list[object] = []
+        count, at = _block(data, at)
+        while count:
+            for _ in range(count):
+                value, at = self.items.read(data, at)
+                values.append(value)
+            count, at = _block(data, at)
+        return values, at
+
+
+class _Map(_Reader):
+    def __init__(self, items: _Reader) -> None:
+        self.items = items
+        self.repeats = False
+
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        values: dict[str, object] = {}
+        count, at = _block(data, at)
+        while count:
+            for _ in range(count):
+                key, at = _sized(data, at)
+                values[key.decode()], at = self.items.read(data, at)
+            count, at = _block(data, at)
+        return values, at
+
+
+class _Field:
+    def __init__(self, name: str, reader: _Reader) -> None:
+        self.name = name
+        self.reader = reader
+
+
+class _Run:
+    """Fields side by side; where `kept`, the bytes of the last event stand for its values when they stand again."""
+
+    def __init__(self, kept: bool) -> None:
+        self.kept = kept
+        self.fields: list[_Field] = []
+        self.seen = b""
+        self.was: dict[str, object] = {}
+
+    def read(self, data: bytes, at: int) -> int:
+        """Brings `was` up to date; returns where the run ends."""
+        end = at + len(self.seen)
+        if self.seen and end <= len(data) and data[at:end] == self.seen:
+            return end
+        was: dict[str, object] = {}
+        end = at
+        for field in self.fields:
+            was[field.name], end = field.reader.read(data, end)
+        if end > len(data):
+            raise _no_room(0, end, data)
+        self.was, self.seen = was, data[at:end]
+        return end
+
+
+class _Record(_Reader):
+    def __init__(self) -> None:
+        self.runs: list[_Run] = []
+        self.repeats = False
+
+    def bind(self, fields: list[_Field], frame: bool) -> None:
+        """Apart from `__init__`: a field may hold the record itself."""
+        for field in fields:
+            kept = frame and field.reader.repeats and field.name not in _PER_EVENT
+            if not self.runs or self.runs[-1].kept != kept:
+                self.runs.append(_Run(kept))
+            self.runs[-1].fields.append(field)
+
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        record: dict[str, object] = {}
+        for run in self.runs:
+            if run.kept:
+                at = run.read(data, at)
+                record.update(run.was)
+            else:
+                for field in run.fields:
+                    record[field.name], at = field.reader.read(data, at)
+        return record, at
+
+
+class _Binder:
+    """Makes the readers of one schema, each named type once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Any] = {
-            "tail": _tail,
-            "plain": _plain,
-            "base64": _base64,
-            "number": _number,
-            "float_at": struct.Struct("<f").unpack_from,
-            "double_at": struct.Struct("<d").unpack_from,
-        }
-        self._functions: dict[str, str] = {}  # full name of a record -> its function's
-        self._bodies: dict[str, dict[str, Any]] = {}  # every named type by its full name
-        self._count = 0
+        self._named: dict[str, _Reader] = {}
 
-    def compile(self, schema: Avro) -> Read:
-        read: Read = self._define("read", ["v = None", *self._value(schema, "v", ""), "return v, i"])
-        return read
-
-    def _define(self, name: str, lines: list[str]) -> Any:
-        for variable in re.findall(r"global (\w+)", "\n".join(lines)):
-            self._known[variable] = _NO_LONG
-        source = f"def {name}(b, i):\n" + "\n".join(f"    {line}" for line in lines)
-        exec(compile(source, f"<avro {name}>", "exec"), self._known)  # every name and literal in it is ours or a repr
-        return self._known[name]
-
-    def _new(self, letter: str) -> str:
-        self._count += 1
-        return f"{letter}{self._count}"
-
-    def _value(self, schema: Avro, to: str, namespace: str) -> Iterator[str]:
-        """The lines that read one value into the variable `to`."""
+    def reader(self, schema: Avro, namespace: str) -> _Reader:
         if isinstance(schema, list):
-            yield from self._union(schema, to, namespace)
-            return
+            readers = [self.reader(branch, namespace) for branch in schema]
+            return _Union(readers, schema.index("null") if "null" in schema else -1)
         body: dict[str, Any] = {"type": schema} if isinstance(schema, str) else schema
         kind = body["type"]
-        if isinstance(kind, dict | list):
-            yield from self._value(kind, to, namespace)
-        elif kind in ("array", "map"):
-            yield from self._blocks(body, to, namespace)
-        elif kind in ("record", "enum", "fixed"):
-            yield from self._named(body, full_name(body, namespace), to)
-        elif kind in _PRIMITIVES:
-            yield from _primitive(body, to)
-        else:
-            yield from self._reference(kind if "." in kind or not namespace else f"{namespace}.{kind}", to)
+        if isinstance(kind, (dict, list)):
+            return self.reader(kind, namespace)
+        if kind == "array":
+            return _Array(self.reader(body["items"], namespace))
+        if kind == "map":
+            return _Map(self.reader(body["values"], namespace))
+        if kind == "record":
+            return self._record(body, full_name(body, namespace))
+        if kind in ("enum", "fixed"):
+            reader = _Enum(list(body["symbols"])) if kind == "enum" else _Fixed(int(body["size"]))
+            self._named[full_name(body, namespace)] = reader
+            return reader
+        return _primitive(kind, body) or self._named[kind if "." in kind or not namespace else f"{namespace}.{kind}"]
 
-    def _union(self, branches: list[Any], to: str, namespace: str) -> Iterator[str]:
-        yield "n = b[i]; i += 1"
-        for at, branch in enumerate(branches):
-            yield f"{'el' * bool(at)}if n == {2 * at}:"
-            yield from _indented(self._value(branch, to, namespace))
-        yield f"else: raise ValueError('branch %d of {len(branches)}' % (n >> 1))"
-
-    def _blocks(self, body: dict[str, Any], to: str, namespace: str) -> Iterator[str]:
-        is_map = body["type"] == "map"
-        item, key, end = self._new("v"), self._new("k"), self._new("c")
-        yield f"{to} = {'{}' if is_map else '[]'}"
-        yield "while True:"
-        yield from _indented(_count())
-        yield f"    {end} = n >> 1 ^ -(n & 1)"
-        yield f"    if not {end}: break"
-        yield f"    if {end} < 0:"
-        yield f"        {end} = -{end}"
-        yield from _indented(_indented(_count()))
-        yield f"    for _ in range({end}):"
-        lines = [*_primitive({"type": "string"}, key)] if is_map else []
-        lines += self._value(body["values" if is_map else "items"], item, namespace)
-        lines += [f"{to}[{key}] = {item}" if is_map else f"{to}.append({item})"]
-        yield from _indented(_indented(lines))
-
-    def _named(self, body: dict[str, Any], name: str, to: str) -> Iterator[str]:
-        self._bodies[name] = body
-        if body["type"] == "record":
-            self._functions[name] = self._new("record_")
-            self._record(body, name)
-        yield from self._reference(name, to)
-
-    def _reference(self, name: str, to: str) -> Iterator[str]:
-        body = self._bodies[name]
-        if body["type"] == "record":
-            yield f"{to}, i = {self._functions[name]}(b, i)"
-        elif body["type"] == "enum":
-            yield from _count()
-            yield f"{to} = {tuple(body['symbols'])!r}[n >> 1]"
-        else:
-            yield f"{to} = base64(b[i:i + {int(body['size'])}]); i += {int(body['size'])}"
-
-    def _record(self, body: dict[str, Any], name: str) -> None:
-        lines: list[str] = []
-        values: list[tuple[str, str]] = []
-        raw = name == _VARIABLE_DECIMAL
-        for field in body["fields"]:
-            to = self._new("v")
-            values.append((field["name"], to))
-            if raw and field["name"] == "value":
-                lines += [*_slice(), f"{to} = b[i:j]; i = j"]
-            else:
-                lines += self._value(field["type"], to, name.rpartition(".")[0])
-        if raw:
-            of = dict(values)
-            lines.append(f"return plain({of['value']}, {of['scale']}), i")
-        else:
-            lines.append(f"return {{{', '.join(f'{field!r}: {to}' for field, to in values)}}}, i")
-        self._define(self._functions[name], lines)
+    def _record(self, body: dict[str, Any], name: str) -> _Reader:
+        if name == _VARIABLE_DECIMAL:
+            self._named[name] = _VariableDecimal()
+            return self._named[name]
+        self._named[name] = record = _Record()
+        inside = name.rpartition(".")[0]
+        fields = [_Field(field["name"], self.reader(field["type"], inside)) for field in body["fields"]]
+        record.bind(fields, name.endswith(_FRAMES))
+        return record
 
 
-def _primitive(body: dict[str, Any], to: str) -> Iterator[str]:
-    kind = body["type"]
-    if kind == "null":
-        yield f"{to} = None"
-    elif kind == "boolean":
-        yield f"{to} = b[i] == 1; i += 1"
-    elif kind in ("int", "long"):
-        yield from _long(to)
-    elif kind in ("float", "double"):
-        yield f"{to} = number({kind}_at(b, i)[0]); i += {4 if kind == 'float' else 8}"
-    else:
-        yield from _slice()
-        if kind == "string":
-            yield f"{to} = b[i:j].decode(); i = j"
-        elif body.get("logicalType") == "decimal":
-            yield f"{to} = plain(b[i:j], {int(body.get('scale', 0))}); i = j"
-        else:
-            yield f"{to} = base64(b[i:j]); i = j"
+def _primitive(kind: str, body: dict[str, Any]) -> _Reader | None:
+    if kind == "bytes" and body.get("logicalType") == "decimal":
+        return _Decimal(int(body.get("scale", 0)))
+    readers: dict[str, type[_Reader]] = {
+        "null": _Reader,
+        "boolean": _Boolean,
+        "int": _Long,
+        "long": _Long,
+        "float": _Float,
+        "double": _Double,
+        "bytes": _Bytes,
+        "string": _String,
+    }
+    return readers[kind]() if kind in readers else None
 
 
-def _count() -> Iterator[str]:
-    """`n`: a long, still in zigzag."""
-    yield "n = b[i]; i += 1"
-    yield "if n > 127: n, i = tail(b, i, n)"
-
-
-def _long(to: str) -> Iterator[str]:
-    """A time or transaction id is often the one that stood here last: its bytes are compared before they are read."""
-    yield f"global seen_{to}, was_{to}"
-    yield "n = b[i]"
-    yield "if n < 128:"
-    yield f"    {to} = n >> 1 ^ -(n & 1); i += 1"
-    yield f"elif b.startswith(seen_{to}, i):"
-    yield f"    {to} = was_{to}; i += len(seen_{to})"
-    yield "else:"
-    yield "    n, j = tail(b, i + 1, n)"
-    yield f"    was_{to} = {to} = n >> 1 ^ -(n & 1); seen_{to} = b[i:j]; i = j"
-
-
-def _slice() -> Iterator[str]:
-    """`j`: where the bytes that begin at `i` end."""
-    yield from _count()
-    yield "if n & 1: raise ValueError('negative length')"
-    yield "j = i + (n >> 1)"
-
-
-def _indented(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        yield f"    {line}"
-
-
-def _tail(b: bytes, i: int, n: int) -> tuple[int, int]:
+def _tail(data: bytes, at: int, n: int) -> tuple[int, int]:
     """The rest of a long whose first byte was `n`, still in zigzag."""
     n &= 0x7F
     shift = 7
-    while True:
-        byte = b[i]
-        i += 1
+    while shift <= 63:
+        byte = data[at]
+        at += 1
         if byte < 0x80:
-            return n | byte << shift, i
+            return n | byte << shift, at
         n |= (byte & 0x7F) << shift
         shift += 7
-        if shift > 63:
-            raise ValueError("a number of more than 64 bits")
+    raise ValueError("a number of more than 64 bits")
+
+
+def _long(data: bytes, at: int) -> tuple[int, int]:
+    n = data[at]
+    at += 1
+    if n > 127:
+        n, at = _tail(data, at, n)
+    return -(n >> 1) - 1 if n & 1 else n >> 1, at
+
+
+def _sized(data: bytes, at: int) -> tuple[bytes, int]:
+    """Avro `bytes` and `string`."""
+    n = data[at]
+    at += 1
+    if n > 127:
+        n, at = _tail(data, at, n)
+    end = at + (n >> 1)
+    if n & 1 or end > len(data):
+        raise _no_room(n, at, data)
+    return data[at:end], end
+
+
+def _no_room(zigzag: int, at: int, data: bytes) -> ValueError:
+    size_bytes = -(zigzag >> 1) - 1 if zigzag & 1 else zigzag >> 1
+    return ValueError(f"{size_bytes} bytes at {at} of {len(data)}")
+
+
+def _block(data: bytes, at: int) -> tuple[int, int]:
+    """How many items follow; a negative count has the block's size in bytes behind it."""
+    count, at = _long(data, at)
+    if count < 0:
+        _, at = _long(data, at)
+        return -count, at
+    return count, at
 
 
 def _plain(unscaled: bytes, scale: int) -> str:
-    return format(Decimal(int.from_bytes(unscaled, "big", signed=True)).scaleb(-scale, _ANY_SIZE), "f")
+    number = int.from_bytes(unscaled, "big", signed=True)
+    if len(unscaled) > 16 or scale < 0 or scale > 100:
+        return format(Decimal(number).scaleb(-scale, _ANY_SIZE), "f")
+    digits = str(abs(number)).zfill(scale + 1)
+    sign = "-" if number < 0 else ""
+    return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else sign + digits
 
 
 def _number(value: float) -> float | str:
     if -_LARGEST <= value <= _LARGEST:
         return value
     return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-
-
-def _base64(data: bytes) -> str:
-    return b64encode(data).decode("ascii")
