@@ -32,7 +32,8 @@ _MAY_PUBLISH_SQL = """
         select from pg_class where oid = any(%s) and not pg_has_role(current_user, relowner, 'usage'))
 """
 _TABLE_SQL = """
-    select has_table_privilege(c.oid, 'select'), pg_has_role(current_user, c.relowner, 'usage')
+    select has_table_privilege(c.oid, 'select'), pg_has_role(current_user, c.relowner, 'usage'),
+           row_security_active(c.oid)
     from pg_class c where c.oid = %s
 """
 
@@ -139,10 +140,16 @@ def _publication(
 def _table(
     config: PostgresConfig, connection: psycopg.Connection[Any], catalog: Catalog, table: TableName
 ) -> Iterator[Finding]:
-    may_select, owns = connection.execute(_TABLE_SQL, [table.oid]).fetchone() or (False, False)
+    may_select, owns, hides = connection.execute(_TABLE_SQL, [table.oid]).fetchone() or (False, False, False)
     if not may_select and config.snapshot != "never":
         yield Finding(
             "fail", f"{config.user} may not read {table.full}", f'grant select on {table.quoted()} to "{config.user}"'
+        )
+    if hides and config.snapshot != "never":
+        yield Finding(
+            "fail",
+            f"row-level security of {table.full} may hide rows from {config.user}",
+            f'alter role "{config.user}" with bypassrls',
         )
     published = slots.publication_exists(connection, config.publication)  # one that is to be made takes in all tables
     if published and not owns and table.full not in slots.published_tables(connection, config.publication):

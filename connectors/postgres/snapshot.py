@@ -72,7 +72,7 @@ class Snapshot:
         self._piece_low: str | None = None
         self._piece_ready = False
         self._progress: Progress | None = None
-        self._noted: dict[str, str] = {}
+        self._noted: set[str] = set()
         self._writers: dict[int, set[str]] = {}
         self._writers_at = 0.0
         self._is_last = False
@@ -103,7 +103,7 @@ class Snapshot:
 
     def forget(self, table: TableName) -> None:
         """A copy of the table that is under way, or was made, counts for nothing; `add` begins another."""
-        self._noted[table.full] = Progress(table.oid).dump()
+        self._noted.add(table.full)
         self._pending = deque(entry for entry in self._pending if entry[0].oid != table.oid)
         self._piece_low, self._piece_ready = None, False
         self.truncated(table.oid)
@@ -148,7 +148,7 @@ class Snapshot:
             if name.oid == table.relation.oid and table.key:
                 progress = progress._replace(again=(*progress.again, key_text(table, values)))
                 self._pending[i] = (name, progress)
-                self._noted[name.full] = progress.dump()
+                self._noted.add(name.full)
 
     @property
     def has_noted(self) -> bool:
@@ -156,8 +156,8 @@ class Snapshot:
 
     def noted(self) -> dict[str, str]:
         """Progress to store with the next position, besides what `delivered` gives."""
-        noted, self._noted = self._noted, {}
-        return noted
+        noted, self._noted = self._noted, set()
+        return {name.full: progress.dump() for name, progress in self._pending if name.full in noted}
 
     def truncated(self, oid: int) -> None:
         if self.chunk and self.chunk.table.relation.oid == oid:

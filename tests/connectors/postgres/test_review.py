@@ -12,6 +12,7 @@ from connectors.postgres import snapshot, source, stream
 from connectors.postgres.catalog import TableName
 from connectors.postgres.chunk import Visible
 from connectors.postgres.config import PostgresConfig
+from connectors.postgres.source import PostgresSource
 from tests.conftest import OwnPostgresFactory
 from tests.connectors.postgres.reading import reading
 from tests.servers import Database, until
@@ -169,6 +170,12 @@ def test_rows_that_a_policy_hides_from_us_are_an_error_and_not_missing(postgres:
             reading(postgres, tmp_path, user=role) as shop,
         ):
             shop.catch_up()
+        section = postgres.connector(source={"user": role})["source"]
+        config = PostgresConfig.model_validate(section, context={"connector": "shop"})
+        (finding,) = [found for found in PostgresSource.check(config) if found.level == "fail"]
+        postgres.execute(finding.mend)
+        with reading(postgres, tmp_path, user=role) as shop:
+            assert [value["after"] for value in shop.catch_up()] == [{"id": 1}]
     finally:
         postgres.execute(f"drop owned by {role}")
         postgres.execute(f"drop role {role}")
