@@ -82,11 +82,12 @@ class Worker:
                 log.error(
                     f"connector {self.name} {how}, the {deaths}th time in a row, and is not started again",
                     hint="see what ends it, often a limit of memory; its offset is safe, start tailrace again then",
+                    connector=self.name,
                 )
                 self.code = exits.RETRIES_ENDED
                 return
             delay_s = backoff.next_s()
-            log.warning(f"connector {self.name} {how}", restart_in_s=round(delay_s, 1))
+            log.warning(f"connector {self.name} {how}", connector=self.name, restart_in_s=round(delay_s, 1))
             self._stopping.wait(delay_s)
 
     def stop(self, signum: int) -> None:

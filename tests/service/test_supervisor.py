@@ -243,6 +243,7 @@ def test_a_process_that_cannot_be_started_is_tried_again_and_is_no_success(monke
         worker.run()
     assert worker.code == exits.RETRIES_ENDED
     assert [line["log_level"] for line in said] == ["warning", "error"]
+    assert all(line["connector"] == "a" for line in said)
     assert all("connector a cannot be started: No such file or directory" in line["event"] for line in said)
 
 
