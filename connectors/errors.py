@@ -2,6 +2,7 @@
 
 SourceError
  ├── SourceUnreachable   no connection, or it broke (retryable)
+ │    └── LogBusy        another reader holds the slot (retryable for a while)
  ├── SourceRefused       password, privilege, server setting
  ├── SourceMisconfigured a database, table or pattern that does not exist
  └── LogGap              the log no longer holds what follows our offset
@@ -20,6 +21,12 @@ class SourceError(Exception):
 
 class SourceUnreachable(SourceError):
     retryable = True
+
+
+class LogBusy(SourceUnreachable):
+    """A dead reader's hold ends within the server's time-out; what lasts longer is a second reader."""
+
+    retry_for_s = 90.0
 
 
 class SourceRefused(SourceError):

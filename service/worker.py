@@ -92,7 +92,7 @@ class _Attempts:
                     failing_since = None
                 failing_since = failing_since or started
                 delay_s = backoff.next_s()
-                if self._stop.is_set() or now + delay_s - failing_since > self._connector.errors.retry_for_s:
+                if self._stop.is_set() or now + delay_s - failing_since > _retry_for_s(error, self._connector):
                     raise
                 log.warning(str(error), hint=getattr(error, "hint", ""), retry_in_s=round(delay_s, 1))
             if self._stop.wait(delay_s):
@@ -123,6 +123,11 @@ class _Attempts:
             pipeline.run(self._stop, self._until_caught_up)
             offset = offsets.load(connector.name)
             log.info("stopped", position=offset.position.token if offset else "none")
+
+
+def _retry_for_s(error: Exception, connector: config.Connector) -> float:
+    """An error may know that it is hopeless sooner than the connector's own limit."""
+    return float(min(connector.errors.retry_for_s, getattr(error, "retry_for_s", connector.errors.retry_for_s)))
 
 
 def _put_aside(connector: str, dead_letters: DeadLetters, letter: DeadLetter) -> None:

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from connectors.errors import LogGap, SourceError, SourceMisconfigured, SourceRefused, SourceUnreachable
+from connectors.errors import LogBusy, LogGap, SourceError, SourceMisconfigured, SourceRefused, SourceUnreachable
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.types import SESSION_SETTINGS
 
@@ -83,7 +83,7 @@ def source_error(error: psycopg.Error, config: PostgresConfig) -> SourceError:
         case "42501":
             return SourceRefused(f"{where}: {text}", "run `tailrace check` for the SQL that grants what is missing")
         case "55006":
-            return SourceUnreachable(
+            return LogBusy(
                 f"{where}: {text}",
                 "another process reads this slot; stop it (select * from pg_replication_slots), or use another slot",
             )
@@ -216,12 +216,11 @@ class ReplicationStream:
             self._skipped = f"{notice.message_primary}: {notice.message_detail}"
 
     def _wait(self, timeout_s: float) -> bool:
-        if not self._readable(timeout_s):
-            self.silent_s += timeout_s
-            return False
-        self.silent_s = 0.0
+        readable = self._readable(timeout_s)
+        self.silent_s = 0.0 if readable else self.silent_s + timeout_s
+        # Also where the socket is empty: TLS may hold the end of a frame that it has read already.
         self._pgconn.consume_input()
-        return True
+        return readable
 
     def _readable(self, timeout_s: float) -> bool:
         return bool(select([self._pgconn.socket], [], [], timeout_s)[0])

@@ -54,7 +54,7 @@ def test_ctrl_c_ends_the_demo_early_and_still_compares(tailrace: Tailrace, tmp_p
     running = tailrace.start("demo", "--seconds", "600", "--directory", tmp_path / "out")
     running.wait_for("events/s")
     running.process.send_signal(signal.SIGINT)
-    assert running.wait() == 0, running.stdout + running.stderr
+    assert running.wait(180) == 0, running.stdout + running.stderr
     assert "Stopped early." in running.stdout
     assert "Equal:" in running.stdout
 
