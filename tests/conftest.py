@@ -1,5 +1,6 @@
 """Fixtures that every test may ask for; what they give is described in tests/servers.py."""
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import pytest
 
 from service import implementation
 from tests.servers import VERSIONS, Database, OwnPostgres, Tailrace, find_server, serve, start_programs
+
+
+# A shell's background job ignores Ctrl-C, and the commands under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:
