@@ -9,7 +9,6 @@ import pytest
 from service import implementation
 from tests.servers import VERSIONS, Database, OwnPostgres, Tailrace, find_server, serve, start_programs
 
-
 # A shell's background job ignores Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
