@@ -66,6 +66,9 @@ class Decoder:
         if change is not None:
             try:
                 change(frame)
+            except NullInRequired as error:
+                self._loosen(pgoutput.relation_oid(frame), error.column)
+                return self.decode(frame)
             except Unencodable as error:
                 self._put_aside(error, frame)
         elif kind == pgoutput.BEGIN:
@@ -139,11 +142,7 @@ class Decoder:
         if table is None:
             return
         encoder = table.encoder
-        try:
-            row = self._new_row(table, frame, TUPLE_AT)
-        except NullInRequired as error:
-            self._again(self._insert, frame, table, error)
-            return
+        row = self._new_row(table, frame, TUPLE_AT)
         self._append(table, encoder.key(row), encoder.create(row, self._source(table, frame), self._clock))
 
     def _update(self, frame: bytes) -> None:
@@ -152,12 +151,8 @@ class Decoder:
             return
         encoder = table.encoder
         kind, before, at = pgoutput.updated(frame)
-        try:
-            old = None if before is None else encoder.row(before, key_only=kind == "K")
-            row = self._new_row(table, frame, at, before, kind)
-        except NullInRequired as error:
-            self._again(self._update, frame, table, error)
-            return
+        old = None if before is None else encoder.row(before, key_only=kind == "K")
+        row = self._new_row(table, frame, at, before, kind)
         source = self._source(table, frame)
         key = encoder.key(row)
         if old is not None and encoder.key(old) != key:
@@ -173,11 +168,7 @@ class Decoder:
             return
         encoder = table.encoder
         kind, before = pgoutput.deleted(frame)
-        try:
-            old = encoder.row(before, key_only=kind == "K")
-        except NullInRequired as error:
-            self._again(self._delete, frame, table, error)
-            return
+        old = encoder.row(before, key_only=kind == "K")
         key = encoder.key(old)
         self._snapshot.changed(table, key, before)
         self._append(table, key, encoder.delete(old, self._source(table, frame), self._clock))
@@ -221,13 +212,11 @@ class Decoder:
                 )
                 self._nth += 1
 
-    def _again(
-        self, change: Callable[[bytes], None], frame: bytes, table: CapturedTable, error: NullInRequired
-    ) -> None:
-        """Once more with the column nullable: the catalogue's NOT NULL is younger than this change."""
-        loosened = self._tables.loosened(table, error.column)
-        self._captured[pgoutput.relation_oid(frame)] = loosened
-        change(frame)
+    def _loosen(self, oid: bytes, column: str) -> None:
+        """Let `column` be nullable: the catalogue's NOT NULL is younger than the change at hand."""
+        table = self._captured[oid]
+        assert table is not None, "only a captured table is encoded"
+        self._captured[oid] = self._tables.loosened(table, column)
 
     def _put_aside(self, error: Unencodable, raw: bytes) -> None:
         """A change that no event can hold: by policy the end, or a dead letter, durable before we go on."""
