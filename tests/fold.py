@@ -3,10 +3,11 @@
 import base64
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fastavro
 
@@ -15,11 +16,18 @@ from service.demo_events import fold as fold_events
 
 HIDDEN = "."
 
+T = TypeVar("T")
+
 
 def files(directory: Path) -> list[Path]:
-    """Of each topic in the order of writing; a hidden file is its topic's newest."""
+    """Of each topic in the order of writing; a hidden file is its topic's newest.
+
+    A file that is published meanwhile may stand in the list under its old name, twice, or not at all.
+    """
     found = [path for path in directory.rglob("*") if path.suffix in (".jsonl", ".avro") or _hidden(path)]
-    return sorted(filter(Path.is_file, found), key=lambda path: (path.parent, _hidden(path), path.name))
+    return sorted(
+        (path for path in found if not path.is_dir()), key=lambda path: (path.parent, _hidden(path), path.name)
+    )
 
 
 def _hidden(path: Path) -> bool:
@@ -28,11 +36,17 @@ def _hidden(path: Path) -> bool:
 
 def read_events(directory: Path) -> list[Event]:
     """Every whole event, topic by topic: {"topic", "key", "value"} as a jsonl line holds it."""
+    return settled(directory, lambda found: [event for path in found for event in read_file(path)])
+
+
+def settled(directory: Path, read: Callable[[list[Path]], T]) -> T:
+    """What `read` makes of the files, read again as long as one is published while it reads."""
     while True:
-        try:
-            return [event for path in files(directory) for event in read_file(path)]
-        except FileNotFoundError:
-            continue  # a hidden file was published between the listing and the reading
+        found = files(directory)
+        with suppress(FileNotFoundError):
+            value = read(found)
+            if files(directory) == found:
+                return value
 
 
 def read_file(path: Path) -> Iterator[Event]:

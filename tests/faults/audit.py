@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 
 from service.demo_events import differences, fold
 from tests.faults.workload import LOOSE, TABLES, Change, Key, columns_of
-from tests.fold import files, plain
+from tests.fold import files, plain, settled
 from tests.servers import Database
 
 AVRO_TYPES = {"integer": "int", "bigint": "long", "text": "string", "numeric(8,2)": "bytes"}
@@ -247,14 +247,14 @@ def stored_progress(state: Path, connector: str) -> dict[str, bool]:
 
 def count(directory: Path) -> dict[str, int]:
     """Whole events by topic, hidden files included."""
-    while True:
-        counts: dict[str, int] = {}
-        try:
-            for path in files(directory):
-                counts[path.parent.name] = counts.get(path.parent.name, 0) + _count_file(path)
-            return counts
-        except FileNotFoundError:
-            continue  # a hidden file was published between the listing and the reading
+    return settled(directory, _count_files)
+
+
+def _count_files(paths: list[Path]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for path in paths:
+        counts[path.parent.name] = counts.get(path.parent.name, 0) + _count_file(path)
+    return counts
 
 
 def _count_file(path: Path) -> int:
