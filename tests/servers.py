@@ -62,7 +62,7 @@ def find_server(version: int) -> Rung:
         return Rung("environment", dsn)
     if bin_dir := find_programs(version):
         return Rung("programs", str(bin_dir))
-    if _docker_answers():
+    if docker_answers():
         return Rung("container", f"postgres:{version}")
     return Rung(
         "none",
@@ -80,7 +80,7 @@ def find_programs(version: int) -> Path | None:
     return None
 
 
-def _docker_answers() -> bool:
+def docker_answers() -> bool:
     done = subprocess.run(["docker", "version"], capture_output=True, check=False) if shutil.which("docker") else None
     return done is not None and done.returncode == 0
 

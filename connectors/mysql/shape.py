@@ -1,0 +1,37 @@
+"""What a table looked like at one point of the log: as much of it as log and catalogue tell."""
+
+from typing import NamedTuple
+
+
+class ColumnShape(NamedTuple):
+    """One column.
+
+    `kind` is the log's type code (pymysqlreplication.constants.FIELD_TYPE, and MariaDB's 140 and 141), with ENUM and
+    SET told from STRING; `meta` its two bytes of metadata, the first one low. `charset` is the server's name for that
+    of a text, enum or set column, ``binary`` for what is no text, empty where it has none. `labels` belong to ENUM
+    and SET. `declared` is the catalogue's COLUMN_TYPE (``int(10) unsigned zerofill``, ``uuid``), `default` the text
+    of a constant default; both are empty where only the log is known.
+    """
+
+    name: str
+    kind: int
+    meta: int = 0
+    unsigned: bool = False
+    optional: bool = True
+    charset: str = ""
+    labels: tuple[str, ...] = ()
+    declared: str = ""
+    default: str | None = None
+
+
+class TableShape(NamedTuple):
+    """One version of a table. `key` holds column indexes in key order, empty where rows have no identity."""
+
+    database: str
+    name: str
+    columns: tuple[ColumnShape, ...]
+    key: tuple[int, ...]
+
+    @property
+    def full(self) -> str:
+        return f"{self.database}.{self.name}"
