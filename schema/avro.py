@@ -24,6 +24,33 @@ _TRANSACTION = {
     "connect.version": 1,
     "connect.name": "event.block",
 }
+SOURCE_FIELDS: list[Avro] = [
+    {"name": "version", "type": "string"},
+    {"name": "connector", "type": "string"},
+    {"name": "name", "type": "string"},
+    {"name": "ts_ms", "type": "long"},
+    {
+        "name": "snapshot",
+        "type": [
+            {
+                "type": "string",
+                "connect.version": 1,
+                "connect.parameters": {
+                    "allowed": "true,first,first_in_data_collection,last_in_data_collection,last,false,incremental"
+                },
+                "connect.default": "false",
+                "connect.name": "io.debezium.data.Enum",
+            },
+            "null",
+        ],
+        "default": "false",
+    },
+    {"name": "db", "type": "string"},
+    {"name": "sequence", "type": ["null", "string"], "default": None},
+    {"name": "ts_us", "type": ["null", "long"], "default": None},
+    {"name": "ts_ns", "type": ["null", "long"], "default": None},
+]
+"""What the `source` struct of every database begins with (Debezium's AbstractSourceInfoStructMaker)."""
 
 
 def topic_name(prefix: str, table: str) -> str:

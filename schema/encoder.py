@@ -8,6 +8,7 @@ from struct import Struct
 
 from schema.change import UNCHANGED, Column, Encode, Table, Value
 from schema.errors import NullInRequired, Unencodable
+from schema.varint import long
 
 _WIRE_HEADER = Struct(">xI").pack
 _NULL_THEN_ROW = b"\x00\x02"
@@ -18,11 +19,16 @@ Row = list[bytes]
 """Each column's Avro bytes, union branch included, in column order."""
 
 
+def clock(now_ns: int) -> bytes:
+    """An event's `ts_ms, ts_us, ts_ns`, all of one instant, with their union branches."""
+    return b"".join((b"\x02", long(now_ns // 1_000_000), b"\x02", long(now_ns // 1000), b"\x02", long(now_ns)))
+
+
 class TableEncoder:
     """Binds one version of `table` to its schemas' ids.
 
     `row` turns values into Avro; the other methods join rows to wire bytes. `source` is the Avro of the source
-    struct, `clock` that of the fields `ts_ms, ts_us, ts_ns` with their union branches. `columns` holds for each
+    struct, `clock` what the function of that name gives. `columns` holds for each
     column its writer and what stands for NULL (None: nothing may), for a decoder that writes while it reads.
     """
 

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from connectors.patterns import selected
 from connectors.postgres import pgoutput
 from connectors.postgres.config import PostgresConfig
-from connectors.postgres.envelope import clock
 from connectors.postgres.pgoutput import DELETE, INSERT, MESSAGE_AT, TRUNCATE, TUPLE_AT, UPDATE, MalformedFrame
 from connectors.postgres.snapshot import WATERMARK_PREFIX, Copied, Snapshot
 from connectors.postgres.stream import format_lsn
 from connectors.postgres.table import CapturedTable, Tables
 from schema.avro import topic_name
 from schema.change import UNCHANGED, Value, completed
-from schema.encoder import FAILED, Row
+from schema.encoder import FAILED, Row, clock
 from schema.errors import NullInRequired, Unencodable
 from schema.event import DeadLetter, Event
 

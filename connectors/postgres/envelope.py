@@ -1,9 +1,10 @@
-"""The `source` struct and the clock of an event, as Avro.
+"""The `source` struct of an event, as Avro.
 
 Source: Debezium's PostgresSourceInfoStructMaker. `sequence` is the JSON array ``["<last commit lsn>","<lsn>"]``;
 `ts_*` are the commit's time, for a snapshot the time of its reading.
 """
 
+from schema.avro import SOURCE_FIELDS
 from schema.change import Avro
 from schema.varint import long, sized
 
@@ -16,30 +17,7 @@ SOURCE_SCHEMA: Avro = {
     "name": "Source",
     "namespace": "io.debezium.connector.postgresql",
     "fields": [
-        {"name": "version", "type": "string"},
-        {"name": "connector", "type": "string"},
-        {"name": "name", "type": "string"},
-        {"name": "ts_ms", "type": "long"},
-        {
-            "name": "snapshot",
-            "type": [
-                {
-                    "type": "string",
-                    "connect.version": 1,
-                    "connect.parameters": {
-                        "allowed": "true,first,first_in_data_collection,last_in_data_collection,last,false,incremental"
-                    },
-                    "connect.default": "false",
-                    "connect.name": "io.debezium.data.Enum",
-                },
-                "null",
-            ],
-            "default": "false",
-        },
-        {"name": "db", "type": "string"},
-        {"name": "sequence", "type": ["null", "string"], "default": None},
-        {"name": "ts_us", "type": ["null", "long"], "default": None},
-        {"name": "ts_ns", "type": ["null", "long"], "default": None},
+        *SOURCE_FIELDS,
         {"name": "schema", "type": "string"},
         {"name": "table", "type": "string"},
         {"name": "txId", "type": ["null", "long"], "default": None},
@@ -51,11 +29,6 @@ SOURCE_SCHEMA: Avro = {
     "connect.version": 1,
     "connect.name": "io.debezium.connector.postgresql.Source",
 }
-
-
-def clock(now_ns: int) -> bytes:
-    """`ts_ms, ts_us, ts_ns` of one instant, with their union branches."""
-    return b"".join((_PRESENT, long(now_ns // 1_000_000), _PRESENT, long(now_ns // 1000), _PRESENT, long(now_ns)))
 
 
 class SourceBlock:

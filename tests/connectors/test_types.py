@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from connectors.postgres.envelope import SOURCE_SCHEMA, SourceBlock, clock
+from connectors.postgres.envelope import SOURCE_SCHEMA, SourceBlock
 from schema.avro import adjusted_name, key_schema, topic_name, value_schema
 from schema.change import UNCHANGED, Column, Value, completed
-from schema.encoder import TableEncoder
+from schema.encoder import TableEncoder, clock
 from schema.errors import Unencodable
 from tests.oracle.goldens import GoldenChange, decoded, golden_changes, golden_tables
 

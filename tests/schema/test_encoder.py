@@ -6,11 +6,11 @@ from typing import Any
 import fastavro
 import pytest
 
-from connectors.postgres.envelope import SOURCE_SCHEMA, SourceBlock, clock
+from connectors.postgres.envelope import SOURCE_SCHEMA, SourceBlock
 from connectors.postgres.types import TypeInfo, column_type, constant_default
 from schema.avro import key_schema, topic_name, value_schema
 from schema.change import UNCHANGED, Column, Table, Value, completed
-from schema.encoder import TableEncoder
+from schema.encoder import TableEncoder, clock
 from schema.errors import Incompatible, NullInRequired, Unencodable
 
 OIDS = {"int4": 23, "text": 25, "numeric": 1700, "float4": 700, "bool": 16}

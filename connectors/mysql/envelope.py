@@ -1,0 +1,110 @@
+"""The `source` struct of an event, as Avro.
+
+Source: Debezium's BinlogSourceInfoStructMaker. `ts_*` are the commit's time, for a snapshot the time of its reading;
+`file` and `pos` are where the rows event begins, `row` counts the rows in it from 0.
+"""
+
+from typing import Literal
+
+from schema.avro import SOURCE_FIELDS
+from schema.change import Avro
+from schema.varint import long, sized
+
+_NULL = b"\x00"
+_PRESENT = b"\x02"
+_NO_SEQUENCE = _NULL
+
+
+def _schema(connector: str) -> Avro:
+    namespace = f"io.debezium.connector.{connector}"
+    return {
+        "type": "record",
+        "name": "Source",
+        "namespace": namespace,
+        "fields": [
+            *SOURCE_FIELDS,
+            {"name": "table", "type": ["null", "string"], "default": None},
+            {"name": "server_id", "type": "long"},
+            {"name": "gtid", "type": ["null", "string"], "default": None},
+            {"name": "file", "type": "string"},
+            {"name": "pos", "type": "long"},
+            {"name": "row", "type": "int"},
+            {"name": "thread", "type": ["null", "long"], "default": None},
+            {"name": "query", "type": ["null", "string"], "default": None},
+        ],
+        "connect.version": 1,
+        "connect.name": f"{namespace}.Source",
+    }
+
+
+SOURCE_SCHEMA: dict[str, Avro] = {"mysql": _schema("mysql"), "mariadb": _schema("mariadb")}
+"""By the name of the connector."""
+
+
+class SourceBlock:
+    """Writes the `source` struct of one table; what transaction and log event do not change is written once.
+
+    `begun` is the `order` of the transaction last begun, 0 before the first; `at` the position of the log event.
+    """
+
+    def __init__(
+        self, connector: Literal["mysql", "mariadb"], version: str, name: str, database: str, table: str
+    ) -> None:
+        """`table` is empty for what is about no table."""
+        self._origin = _string(version) + _string(connector) + _string(name)
+        self._database = _string(database)
+        self._table = _optional(table)
+        self._head = self._event = self._thread = self._tail = b""
+        self.begun = 0
+        self.at = -1
+
+    def begin(self, order: int, committed_at_us: int, server_id: int, gtid: str, file: str, thread: int | None) -> None:
+        """A transaction. `order` tells it from others; `gtid` is empty where the server writes none."""
+        self.begun = order
+        self.at = -1
+        self._head = self._until_file(committed_at_us, committed_at_us * 1000, "false", server_id, gtid, file)
+        self._thread = _NULL if thread is None else _PRESENT + long(thread)
+
+    def event(self, pos: int, query: str = "") -> None:
+        """The rows event that begins at `pos` and the statement it comes from, as far as that is to be shown."""
+        self.at = pos
+        self._event = self._head + long(pos)
+        self._tail = self._thread + _optional(query)
+
+    def change(self, row: int) -> bytes:
+        """The `row`-th of the log event last named."""
+        return self._event + long(row) + self._tail
+
+    def snapshot(self, file: str, pos: int, read_at_ns: int) -> bytes:
+        """The rows of a copy, read where the log stood at `pos` of `file`."""
+        head = self._until_file(read_at_ns // 1000, read_at_ns, "true", 0, "", file)
+        return b"".join((head, long(pos), long(0), _NULL, _NULL))
+
+    def _until_file(self, at_us: int, at_ns: int, snapshot: str, server_id: int, gtid: str, file: str) -> bytes:
+        branch = b"\x00"
+        return b"".join(
+            (
+                self._origin,
+                long(at_us // 1000),
+                branch,
+                _string(snapshot),
+                self._database,
+                _NO_SEQUENCE,
+                _PRESENT,
+                long(at_us),
+                _PRESENT,
+                long(at_ns),
+                self._table,
+                long(server_id),
+                _optional(gtid),
+                _string(file),
+            )
+        )
+
+
+def _optional(text: str) -> bytes:
+    return _PRESENT + _string(text) if text else _NULL
+
+
+def _string(text: str) -> bytes:
+    return sized(text.encode())
