@@ -8,6 +8,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HOT = [
+    "connectors/mysql/envelope.py",
     "connectors/postgres/arrays.py",
     "connectors/postgres/envelope.py",
     "connectors/postgres/pgoutput.py",
@@ -16,6 +17,7 @@ HOT = [
     "schema/change.py",
     "schema/encoder.py",
     "schema/reader.py",
+    "schema/texts.py",
     "schema/varint.py",
 ]
 """Leaves of the import graph: bytes in, bytes out, no I/O."""

@@ -5,6 +5,9 @@ Source: Apache Avro specification, "Binary Encoding". Two table look-ups write a
 
 from functools import cache
 
+SHORT = 8192
+"""Below it a length takes two bytes, and `size_heads` holds it."""
+
 _FINAL = [bytes([z]) for z in range(128)] + [bytes([z & 127 | 128, z >> 7]) for z in range(128, 16384)]
 _MORE = [bytes([z & 127 | 128, z >> 7 | 128]) for z in range(16384)]
 
@@ -13,6 +16,12 @@ _MORE = [bytes([z & 127 | 128, z >> 7 | 128]) for z in range(16384)]
 def tables(prefix: bytes) -> tuple[list[bytes], list[bytes]]:
     """`prefix` and fourteen bits: the last of a number, and such as more bits follow. For writers bound to a prefix."""
     return [prefix + final for final in _FINAL], [prefix + more for more in _MORE]
+
+
+@cache
+def size_heads(prefix: bytes) -> list[bytes]:
+    """`prefix` and the length, for the lengths below SHORT."""
+    return tables(prefix)[0][::2]
 
 
 def long(n: int) -> bytes:

@@ -7,10 +7,9 @@ Gregorian on both sides.
 import re
 from functools import lru_cache
 
-from connectors.postgres.scalars import size_heads
 from schema.change import Encode
 from schema.errors import Unencodable
-from schema.varint import long, sized
+from schema.varint import long, size_heads, sized
 
 DAY_US = 86_400_000_000
 MONTH_US = 2_629_800_000_000

@@ -8,15 +8,14 @@ goldens in tests/golden/postgres are a real engine's.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from io import BytesIO
 from typing import Any, Final, NamedTuple
-
-from fastavro import schemaless_reader
 
 from connectors.postgres import scalars, temporal
 from connectors.postgres.arrays import array
+from schema import texts
 from schema.change import Avro, ColumnType, Default, Encode
 from schema.errors import Unencodable
+from schema.semantic import UNAVAILABLE, decimal, default_json, semantic
 from schema.varint import long, sized
 
 SESSION_SETTINGS: Final = {
@@ -59,7 +58,6 @@ class TypeInfo(NamedTuple):
     labels: Sequence[str]
 
 
-UNAVAILABLE: Final = b"__debezium_unavailable_value"
 _UNAVAILABLE_UUID: Final = b"b68a35a7-17ad-35b3-af2a-ae46edb4545a"
 _UNLIMITED: Final = 2147483647
 
@@ -119,7 +117,7 @@ def _unavailable_array(item: ColumnType) -> bytes:
 
 def _scalar(info: TypeInfo, name: str, typmod: int) -> ColumnType:
     if info.kind == "e":
-        avro = _semantic("string", "io.debezium.data.Enum", {"allowed": ",".join(info.labels)})
+        avro = semantic("string", "io.debezium.data.Enum", {"allowed": ",".join(info.labels)})
         return _text(name, avro)
     if info.kind == "b" and (info.schema == "pg_catalog" or info.name in _EXTENSIONS):
         known = _KNOWN.get(info.name)
@@ -128,15 +126,8 @@ def _scalar(info: TypeInfo, name: str, typmod: int) -> ColumnType:
     return _text(name)
 
 
-def _semantic(avro: str, name: str, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
-    shown: dict[str, Any] = {"type": avro, "connect.version": 1}
-    if parameters is not None:
-        shown["connect.parameters"] = dict(parameters)
-    return {**shown, "connect.name": name}
-
-
 def _text(name: str, avro: Avro = "string") -> ColumnType:
-    return ColumnType(name, avro, scalars.string, _EMPTY, sized(UNAVAILABLE))
+    return ColumnType(name, avro, texts.string, _EMPTY, sized(UNAVAILABLE))
 
 
 def _plain(avro: Avro, encoder: Callable[[bytes], Encode], zero: bytes) -> Callable[[str, int], ColumnType]:
@@ -144,8 +135,8 @@ def _plain(avro: Avro, encoder: Callable[[bytes], Encode], zero: bytes) -> Calla
     return lambda name, typmod: ColumnType(name, avro, encoder, zero, None)
 
 
-def _string(semantic: str) -> Callable[[str, int], ColumnType]:
-    return lambda name, typmod: _text(name, _semantic("string", semantic))
+def _string(meaning: str) -> Callable[[str, int], ColumnType]:
+    return lambda name, typmod: _text(name, semantic("string", meaning))
 
 
 def _limited(name: str, typmod: int) -> ColumnType:
@@ -156,7 +147,7 @@ def _bits(name: str, typmod: int) -> ColumnType:
     if typmod == 1:
         return ColumnType(f"{name}(1)", "boolean", scalars.bit, b"\x00", None)
     length = str(_UNLIMITED if typmod < 0 else typmod)
-    avro = _semantic("bytes", "io.debezium.data.Bits", {"length": length})
+    avro = semantic("bytes", "io.debezium.data.Bits", {"length": length})
     shown = name if typmod < 0 else f"{name}({typmod})"
     return ColumnType(shown, avro, scalars.bits, _EMPTY, sized(UNAVAILABLE))
 
@@ -171,21 +162,8 @@ def _numeric(name: str, typmod: int) -> ColumnType:
     shown = f"numeric({precision},{scale})"
     # Avro knows neither a negative scale nor one above the precision: both get the digits that hold every value.
     precision, scale = (precision - scale, 0) if scale < 0 else (max(precision, scale), scale)
-    parameters = {"scale": str(scale), "connect.decimal.precision": str(precision)}
-    avro = _decimal(scale, precision, parameters)
-    return ColumnType(shown, avro, partial(scalars.decimal, scale), b"\x02\x00", sized(UNAVAILABLE))
-
-
-def _decimal(scale: int, precision: int, parameters: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "type": "bytes",
-        "scale": scale,
-        "precision": precision,
-        "connect.version": 1,
-        "connect.parameters": dict(parameters),
-        "connect.name": "org.apache.kafka.connect.data.Decimal",
-        "logicalType": "decimal",
-    }
+    avro = decimal(scale, precision)
+    return ColumnType(shown, avro, partial(texts.decimal, scale), b"\x02\x00", sized(UNAVAILABLE))
 
 
 def _adaptive(
@@ -204,7 +182,7 @@ def _zoned_timestamp(name: str, typmod: int) -> ColumnType:
     digits = _MICRO_DIGITS if typmod < 0 else typmod
     return ColumnType(
         name if typmod < 0 else f"{name}({typmod})",
-        _semantic("string", "io.debezium.time.ZonedTimestamp"),
+        semantic("string", "io.debezium.time.ZonedTimestamp"),
         partial(temporal.zoned_timestamp, digits),
         sized(b"1970-01-01T00:00:00Z"),
         sized(UNAVAILABLE),
@@ -213,7 +191,7 @@ def _zoned_timestamp(name: str, typmod: int) -> ColumnType:
 
 def _hstore(name: str, typmod: int) -> ColumnType:
     unavailable = sized(b'{"%b":"%b"}' % (UNAVAILABLE, UNAVAILABLE))
-    return ColumnType(name, _semantic("string", "io.debezium.data.Json"), scalars.hstore, sized(b"{}"), unavailable)
+    return ColumnType(name, semantic("string", "io.debezium.data.Json"), scalars.hstore, sized(b"{}"), unavailable)
 
 
 _VARIABLE_SCALE: Final = {
@@ -242,37 +220,37 @@ _POINT: Final = {
 
 _KNOWN: Final[Mapping[str, Callable[[str, int], ColumnType]]] = {
     "bool": _plain("boolean", scalars.boolean, b"\x00"),
-    "int2": _plain({"type": "int", "connect.type": "int16"}, scalars.integer, b"\x00"),
-    "int4": _plain("int", scalars.integer, b"\x00"),
-    "int8": _plain("long", scalars.integer, b"\x00"),
-    "oid": _plain("long", scalars.integer, b"\x00"),
-    "float4": _plain("float", scalars.real, bytes(4)),
-    "float8": _plain("double", scalars.double, bytes(8)),
+    "int2": _plain({"type": "int", "connect.type": "int16"}, texts.integer, b"\x00"),
+    "int4": _plain("int", texts.integer, b"\x00"),
+    "int8": _plain("long", texts.integer, b"\x00"),
+    "oid": _plain("long", texts.integer, b"\x00"),
+    "float4": _plain("float", texts.real, bytes(4)),
+    "float8": _plain("double", texts.double, bytes(8)),
     "numeric": _numeric,
-    "money": _plain(_decimal(2, 64, {"scale": "2"}), scalars.money, b"\x02\x00"),
+    "money": _plain(decimal(2, 64, {"scale": "2"}), scalars.money, b"\x02\x00"),
     "bpchar": _limited,
     "varchar": _limited,
     "bytea": lambda name, typmod: ColumnType(name, "bytes", scalars.binary, _EMPTY, sized(UNAVAILABLE)),
     "bit": _bits,
     "varbit": _bits,
-    "date": _plain(_semantic("int", "io.debezium.time.Date"), temporal.date, b"\x00"),
+    "date": _plain(semantic("int", "io.debezium.time.Date"), temporal.date, b"\x00"),
     "time": _adaptive(
-        (_semantic("int", "io.debezium.time.Time"), temporal.time_millis),
-        (_semantic("long", "io.debezium.time.MicroTime"), temporal.time_micros),
+        (semantic("int", "io.debezium.time.Time"), temporal.time_millis),
+        (semantic("long", "io.debezium.time.MicroTime"), temporal.time_micros),
     ),
     "timestamp": _adaptive(
-        (_semantic("long", "io.debezium.time.Timestamp"), temporal.timestamp_millis),
-        (_semantic("long", "io.debezium.time.MicroTimestamp"), temporal.timestamp_micros),
+        (semantic("long", "io.debezium.time.Timestamp"), temporal.timestamp_millis),
+        (semantic("long", "io.debezium.time.MicroTimestamp"), temporal.timestamp_micros),
     ),
     "timestamptz": _zoned_timestamp,
     "timetz": lambda name, typmod: ColumnType(
         name,
-        _semantic("string", "io.debezium.time.ZonedTime"),
+        semantic("string", "io.debezium.time.ZonedTime"),
         temporal.zoned_time,
         sized(b"00:00:00Z"),
         sized(UNAVAILABLE),
     ),
-    "interval": _plain(_semantic("long", "io.debezium.time.MicroDuration"), temporal.interval, b"\x00"),
+    "interval": _plain(semantic("long", "io.debezium.time.MicroDuration"), temporal.interval, b"\x00"),
     "uuid": _string("io.debezium.data.Uuid"),
     "json": _string("io.debezium.data.Json"),
     "jsonb": _string("io.debezium.data.Json"),
@@ -350,10 +328,9 @@ def _constant(expression: str, computed: bytes | None) -> bytes | None:
 
 
 def _default_json(schema: Avro, avro: bytes, text: bytes) -> Any:
-    """A default as an Avro schema writes it: bytes as ISO-8859-1, what JSON has no number for as a string."""
+    """A default as an Avro schema writes it: what JSON has no number for as a string."""
     primitive = schema["type"] if isinstance(schema, dict) else schema
     if primitive in ("float", "double"):
         number = float(text)
         return number if abs(number) < float("inf") else text.decode()
-    value = schemaless_reader(BytesIO(avro), primitive, None)
-    return value.decode("iso-8859-1") if isinstance(value, bytes) else value
+    return default_json(schema, avro)
