@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from connectors.hosts import is_local
+
 TlsMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 Table = Annotated[str, Field(pattern=r"^!?[^.]+\..+$")]
 
@@ -64,6 +66,10 @@ class MysqlConfig(BaseModel):
         default=False, description="Show the statement in `source.query`, where binlog_rows_query_log_events is on."
     )
     ddl: bool = Field(default=False, description="Deliver DDL statements on the topic `topic_prefix`.")
+
+    @property
+    def tls_mode(self) -> TlsMode:
+        return self.tls.mode or ("prefer" if is_local(self.host) else "verify-full")
 
 
 class MariadbConfig(MysqlConfig):

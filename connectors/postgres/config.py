@@ -2,11 +2,12 @@
 
 import re
 import ssl
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+
+from connectors.hosts import is_local
 
 NAME_BYTES = 63
 """The longest identifier that Postgres keeps whole."""
@@ -104,13 +105,3 @@ def default_name(connector: str) -> str:
     """`tailrace_NAME` with the characters that a slot may have: lower-case letters, digits, underscore."""
     name = re.sub(r"[^a-z0-9]+", "_", connector.lower()).strip("_")
     return f"tailrace_{name}"[:NAME_BYTES] if name else "tailrace"
-
-
-def is_local(host: str) -> bool:
-    """A Unix socket or a loopback address: nobody can listen in between."""
-    if host.startswith(("/", "@")) or host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
