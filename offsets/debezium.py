@@ -1,7 +1,7 @@
-"""Debezium's stored offset of a Postgres connector, as its users can lay hands on it.
+"""Debezium's stored offset of a Postgres, MySQL or MariaDB connector, as its users can lay hands on it.
 
-Sources: Debezium's `PostgresOffsetContext` and Kafka Connect's `FileOffsetBackingStore` for the contents, "Java Object
-Serialization Specification", chapter 6, for the file's grammar.
+Sources: Debezium's `PostgresOffsetContext` and `BinlogOffsetContext` and Kafka Connect's `FileOffsetBackingStore` for
+the contents, "Java Object Serialization Specification", chapter 6, for the file's grammar.
 """
 
 import json
@@ -10,18 +10,19 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from offsets.errors import OffsetUnreadable
+from offsets.position import Position
 
 _JAVA_MAGIC = b"\xac\xed\x00\x05"
 _NULL, _REFERENCE, _CLASS, _OBJECT, _ARRAY, _BLOCK, _END = 0x70, 0x71, 0x72, 0x73, 0x75, 0x77, 0x78
 _MAP_NUMBERS_BYTES = 8  # HashMap's fields loadFactor and threshold
 _LSNS = ("lsn", "lsn_proc", "lsn_commit")
 _HINT = (
-    'give Kafka Connect\'s offset of a Postgres connector as JSON ({"lsn": ...}, with or without its key), '
-    "or the file of offset.storage.file.filename"
+    'give Kafka Connect\'s offset of a connector as JSON ({"lsn": ...} or {"file": ..., "pos": ...}, with or without '
+    "its key), or the file of offset.storage.file.filename"
 )
 
 
-class DebeziumOffset(NamedTuple):
+class PostgresOffset(NamedTuple):
     """LSNs as integers, None where Debezium stored none. `server` is its topic prefix, "" where the key is missing."""
 
     server: str
@@ -32,16 +33,62 @@ class DebeziumOffset(NamedTuple):
     stored_at: datetime | None
     in_snapshot: bool
 
-    def resume(self, earliest: int) -> int:
-        """The LSN to resume behind, given where the slot begins: everything after it is delivered again or for the
-        first time.
+    def suits(self, source_type: str) -> bool:
+        """Whether a source of this type can resume here."""
+        return source_type == "postgres"
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What was read, as (name, text)."""
+        lsns = zip(_LSNS, (self.lsn, self.lsn_proc, self.lsn_commit), strict=True)
+        shown = [(name, "-" if lsn is None else f"{lsn} = {_lsn(lsn)}") for name, lsn in lsns]
+        return [*shown, ("txId", str(self.transaction or "-"))]
+
+    def resume(self, earliest: Position) -> str:
+        """The position to resume behind, given where the slot begins: everything after it is delivered again or for
+        the first time.
 
         `lsn_commit` ends the last transaction that went out whole. Before the first one Debezium has no place to
         resume from but the slot's own, and neither have we.
         """
         if self.lsn_commit is not None:
-            return self.lsn_commit
-        return min(lsn for lsn in (earliest, self.lsn, self.lsn_proc) if lsn is not None)
+            return _lsn(self.lsn_commit)
+        return _lsn(min(lsn for lsn in (earliest.order, self.lsn, self.lsn_proc) if lsn is not None))
+
+
+class MysqlOffset(NamedTuple):
+    """`file`, `pos` and `gtids` lie before the transaction that was being delivered; `event` and `row` count what of
+    it was. `gtids` is "" where the server writes none."""
+
+    server: str
+    file: str
+    pos: int
+    gtids: str
+    event: int
+    row: int
+    stored_at: datetime | None
+    in_snapshot: bool
+
+    def suits(self, source_type: str) -> bool:
+        return source_type in ("mysql", "mariadb")
+
+    def facts(self) -> list[tuple[str, str]]:
+        return [
+            ("file", self.file),
+            ("pos", str(self.pos)),
+            ("gtids", self.gtids or "-"),
+            ("event", str(self.event)),
+            ("row", str(self.row)),
+        ]
+
+    def resume(self, earliest: Position) -> str:
+        """The transaction that was being delivered comes again as a whole.
+
+        By GTIDs where there are some: `pos` then lies behind the log event that gives the transaction its GTID.
+        """
+        return self.gtids or f"{self.file}:{self.pos}"
+
+
+DebeziumOffset = PostgresOffset | MysqlOffset
 
 
 def read(content: bytes, name: str) -> list[DebeziumOffset]:
@@ -58,20 +105,48 @@ def read(content: bytes, name: str) -> list[DebeziumOffset]:
 
 
 def _offset(server: str, value: Any, name: str) -> DebeziumOffset:
-    if not isinstance(value, dict) or all(_number(value, key) is None for key in _LSNS):
-        shown = ", ".join(value) if isinstance(value, dict) else type(value).__name__
-        raise OffsetUnreadable(f"{name} holds no offset of a Postgres connector: it has {shown}, and no lsn", _HINT)
+    if isinstance(value, dict) and any(_number(value, key) is not None for key in _LSNS):
+        return _postgres(server, value)
+    if isinstance(value, dict) and isinstance(value.get("file"), str) and _number(value, "pos") is not None:
+        return _mysql(server, value)
+    shown = ", ".join(value) if isinstance(value, dict) else type(value).__name__
+    raise OffsetUnreadable(f"{name} holds no offset that can be taken over: it has {shown}, no lsn and no file", _HINT)
+
+
+def _postgres(server: str, value: dict[str, Any]) -> PostgresOffset:
     at_us = _number(value, "ts_usec")
-    return DebeziumOffset(
+    return PostgresOffset(
         server,
         _number(value, "lsn"),
         _number(value, "lsn_proc"),
         _number(value, "lsn_commit"),
         _number(value, "txId"),
         datetime.fromtimestamp(at_us / 1e6, UTC) if at_us is not None else None,
-        # Releases write a boolean or the kind of snapshot ("INITIAL"); the last row's mark says it is whole.
-        bool(value.get("snapshot")) and not value.get("last_snapshot_record") and not value.get("snapshot_completed"),
+        _in_snapshot(value),
     )
+
+
+def _mysql(server: str, value: dict[str, Any]) -> MysqlOffset:
+    at_s = _number(value, "ts_sec")
+    return MysqlOffset(
+        server,
+        value["file"],
+        _number(value, "pos") or 0,
+        "".join(str(value.get("gtids") or "").split()),
+        _number(value, "event") or 0,
+        _number(value, "row") or 0,
+        datetime.fromtimestamp(at_s, UTC) if at_s is not None else None,
+        _in_snapshot(value),
+    )
+
+
+def _in_snapshot(value: dict[str, Any]) -> bool:
+    """Releases write a boolean or the kind of snapshot ("INITIAL"); the last row's mark says it is whole."""
+    return bool(value.get("snapshot")) and not value.get("last_snapshot_record") and not value.get("snapshot_completed")
+
+
+def _lsn(lsn: int) -> str:
+    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
 
 
 def _number(value: dict[str, Any], key: str) -> int | None:

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from schema.event import DeadLetter
-from service.cli_offsets import DEFAULT_STATE, Refused, StateFolder, echo_table
+from service.cli_offsets import DEFAULT_STATE, StateFolder, echo_table
+from service.refused import Refused
 from service.state import State
 
 app = typer.Typer(no_args_is_help=True, help="Look at dead letters.")

@@ -1,18 +1,23 @@
 """`tailrace offsets`: what is stored, and changing it by hand."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from offsets.errors import OffsetUnreadable
-from offsets.origin import facts, same_log
-from offsets.position import Offset, Position, Range
+from offsets.origin import facts
+from offsets.position import Offset
 from offsets.sqlite import SqliteStore
+from service.offset_target import ask, clock, consequence, find, log_of, refuse_unreachable
+from service.refused import Refused
 from service.state import State
+
+if TYPE_CHECKING:
+    from offsets.debezium import DebeziumOffset
 
 app = typer.Typer(no_args_is_help=True, help="Read and change stored offsets.")
 
@@ -28,44 +33,6 @@ Config = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would happen and change nothing.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Do not ask the server whether it still has the position.")]
 DEFAULT_STATE = Path("tailrace-state")
-
-
-class Log(Protocol):
-    """What a source class offers to these commands, as static methods; `config` is its `Config`.
-
-    `positions` and `copied` ask the server and raise SourceError.
-    """
-
-    def positions(self, config: Any) -> Range:
-        """How far back the server can go, and where its log ends now. Raises LogGap where that can never be read."""
-
-    def position(self, token: str, origin: str) -> Position:
-        """A user's word for a position of the log `origin`. Raises ValueError."""
-
-    def copied(self, config: Any) -> Mapping[str, str]:
-        """Snapshot progress that calls every captured table copied."""
-
-    def progress(self, stored: str) -> str:
-        """A table's stored snapshot progress in words."""
-
-
-class Refused(Exception):
-    """A command that would be wrong to carry out. `exit_code`: 2 for bad usage, 3 where the server cannot serve it."""
-
-    retryable = False
-
-    def __init__(self, message: str, hint: str, exit_code: int = 2) -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.exit_code = exit_code
-
-
-class Target(NamedTuple):
-    """A connector's log, and what the server says of it now."""
-
-    log: Log
-    config: Any
-    reach: Range
 
 
 @app.command("list")
@@ -102,16 +69,15 @@ def show(name: Name, state: StateFolder = DEFAULT_STATE) -> None:
         lines.append(("position", "none: the next run starts as a new connector does"))
     else:
         lines.append(("position", stored.offset.position.token))
-        lines.append(("saved", f"{_clock(stored.saved_at)} ({_ago(stored.saved_at)})"))
-        origin = facts(stored.offset.position.origin)
-        lines.extend((key, str(value)) for key, value in origin.items())
+        lines.append(("saved", f"{clock(stored.saved_at)} ({_ago(stored.saved_at)})"))
+        lines.extend((key, str(value)) for key, value in facts(stored.offset.position.origin).items())
         lines.extend(
-            (f"snapshot {table}", _in_words(origin, progress))
+            (f"snapshot {table}", _in_words(stored.offset.position.origin, progress))
             for table, progress in sorted(stored.offset.snapshot.items())
         )
     lines.append(("running", opened.holder(name) or "no"))
     lines.extend(
-        ("changed", f"{_clock(change.changed_at)} {change.command}: {_token(change.before)} -> {_token(change.after)}")
+        ("changed", f"{clock(change.changed_at)} {change.command}: {_token(change.before)} -> {_token(change.after)}")
         for change in changes
     )
     echo_table(lines)
@@ -132,9 +98,9 @@ def seek(
         before = store.load(name)
         if before is None:
             raise _forgotten(name)
-        target = _target(opened, name, config)
-        found = _find(store, name, position, target)
-        _refuse_unreachable(name, found, target.reach)
+        target = ask(opened, name, config)
+        found = find(store, name, position, target)
+        refuse_unreachable(name, found, target.reach)
         _replace(store, name, Offset(found, before.snapshot), "seek", dry_run)
 
 
@@ -162,7 +128,7 @@ def undo(
             raise Refused(f"connector {name} has no change of its offset to undo", "`tailrace offsets list` names all")
         before = changes[0].before
         if before is not None and not offline:
-            _refuse_unreachable(name, before.position, _target(opened, name, config).reach)
+            refuse_unreachable(name, before.position, ask(opened, name, config).reach)
         _replace(store, name, before, "undo", dry_run, passed=changes[0].command != "undo")
 
 
@@ -177,7 +143,32 @@ def import_(
     state: StateFolder = DEFAULT_STATE,
     dry_run: DryRun = False,
 ) -> None:
-    """Go on where a Debezium Postgres connector stopped; its slot must be the one in the connector file."""
+    """Go on where a Debezium connector stopped; on Postgres its slot must be the one in the connector file."""
+    taken = _debezium_offset(file, server)
+    if taken.in_snapshot:
+        raise Refused(
+            f"{file}: Debezium's snapshot was not complete, so its offset covers only part of the tables",
+            f"start {name} without an offset: it copies every table",
+        )
+    with _stopped(state, name, create=True) as (opened, store):
+        target = ask(opened, name, config)
+        if not taken.suits(target.config.type):
+            raise Refused(
+                f"{file} holds the offset of another database than {target.config.type}, which {name} reads",
+                "give the offset of a Debezium connector for the same database",
+            )
+        for key, text in taken.facts():
+            typer.echo(f"read {key:<10} {text}")
+        typer.echo(f"stored {clock(taken.stored_at) if taken.stored_at else '-'}")
+        found = find(store, name, taken.resume(target.reach.earliest), target)
+        refuse_unreachable(name, found, target.reach)
+        copied = target.log.copied(target.config)
+        typer.echo(f"{len(copied)} tables count as copied, by Debezium: {', '.join(sorted(copied)) or '-'}")
+        _replace(store, name, Offset(found, copied), "import", dry_run)
+
+
+def _debezium_offset(file: Path, server: str | None) -> "DebeziumOffset":
+    """The one that is meant. Raises Refused."""
     from offsets import debezium
 
     try:
@@ -194,26 +185,7 @@ def import_(
         raise Refused(
             f"{file} holds several offsets or not the one asked for: {listed}", "choose one by --server PREFIX"
         )
-    [taken] = offsets
-    if taken.in_snapshot:
-        raise Refused(
-            f"{file}: Debezium's snapshot was not complete, so its offset covers only part of the tables",
-            f"start {name} without an offset: it copies every table",
-        )
-    with _stopped(state, name, create=True) as (opened, store):
-        target = _target(opened, name, config)
-        earliest, latest = target.reach
-        shown = (("lsn", taken.lsn), ("lsn_proc", taken.lsn_proc), ("lsn_commit", taken.lsn_commit))
-        for key, lsn in shown:
-            typer.echo(f"read {key:<10} {'-' if lsn is None else f'{lsn} = {_lsn(lsn)}'}")
-        typer.echo(
-            f"read txId {taken.transaction or '-'}, stored {_clock(taken.stored_at) if taken.stored_at else '-'}"
-        )
-        found = target.log.position(_lsn(taken.resume(earliest.order)), latest.origin)
-        _refuse_unreachable(name, found, target.reach)
-        copied = target.log.copied(target.config)
-        typer.echo(f"{len(copied)} tables count as copied, by Debezium: {', '.join(sorted(copied)) or '-'}")
-        _replace(store, name, Offset(found, copied), "import", dry_run)
+    return offsets[0]
 
 
 def _replace(
@@ -222,108 +194,12 @@ def _replace(
     """`passed`: the connector had come as far as `after` before."""
     before = store.load(name)
     typer.echo(f"{name}: {_token(before)} -> {_token(after)}")
-    typer.echo(_consequence(before, after, passed))
+    typer.echo(consequence(before, after, passed))
     if dry_run:
         typer.echo("dry run: nothing was changed")
         return
     store.replace(name, after, command)
     typer.echo(f"done; `tailrace offsets undo {name}` puts the old value back")
-
-
-def _consequence(before: Offset | None, after: Offset | None, passed: bool) -> str:
-    """What the next run delivers again, or leaves out."""
-    if after is None:
-        tables = f" ({', '.join(sorted(before.snapshot))})" if before and before.snapshot else ""
-        return f"to be read again: every table is copied anew{tables}, and the log follows from where the slot begins"
-    to = after.position
-    if before is None:
-        return f"to be read: everything committed after {to.token}"
-    old = before.position
-    size_bytes = abs(old.order - to.order)
-    if not same_log(old.origin, to.origin):
-        return f"to be read: everything committed after {to.token} on another log than before, which is not compared"
-    if to.order < old.order:
-        return f"to be read again: everything committed after {to.token} up to {old.token}, {size_bytes:,} bytes of log"
-    if to.order > old.order:
-        skipped = f"everything committed after {old.token} up to {to.token}, {size_bytes:,} bytes of log"
-        return f"not to be read again: {skipped}" if passed else f"NEVER to be delivered: {skipped}"
-    return "to be read again: nothing, the position is the same"
-
-
-def _find(store: SqliteStore, name: str, word: str, target: Target) -> Position:
-    """POSITION as a user gives it."""
-    earliest, latest = target.reach
-    if word == "start":
-        return earliest
-    if word == "end":
-        return latest
-    if word.startswith("@"):
-        return _find_moment(store, name, word[1:])
-    try:
-        return target.log.position(word, latest.origin)
-    except ValueError:
-        raise Refused(
-            f'"{word}" is not a position', f"give what `tailrace offsets show {name}` prints, or start, end, @TIMESTAMP"
-        ) from None
-
-
-def _find_moment(store: SqliteStore, name: str, text: str) -> Position:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Refused(f'"{text}" is not a time', "give it as @2026-11-22T14:30:00, in UTC or with its zone") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if moment > datetime.now(UTC):
-        raise Refused(f"{_clock(moment)} lies in the future", "give a time in the past, or `end`")
-    found = store.position_at(name, moment)
-    if found is None:
-        raise Refused(
-            f"where connector {name} stood at {_clock(moment)} is not known",
-            "positions are kept for seven days of a connector's runs; give a later time, a position, or `start`",
-        )
-    return found
-
-
-def _refuse_unreachable(name: str, position: Position, reach: Range) -> None:
-    """Raise Refused for a position that the server cannot resume from."""
-    earliest, latest = reach
-    if not same_log(position.origin, latest.origin):
-        raise Refused(
-            f"{position.token} belongs to another log than the one that connector {name} reads now",
-            f"run `tailrace offsets reset {name}` to copy every table anew, or name the right server in its file",
-            3,
-        )
-    if position.order < earliest.order:
-        raise Refused(
-            f"the server no longer has what follows {position.token}; the earliest position is {earliest.token}",
-            f"seek to {earliest.token} or later, or run `tailrace offsets reset {name}` to copy every table anew",
-            3,
-        )
-    if position.order > latest.order:
-        raise Refused(
-            f"{position.token} lies ahead of the server's log, which ends at {latest.token}",
-            f"give a position up to {latest.token}",
-            3,
-        )
-
-
-def _target(state: State, name: str, file: Path | None) -> Target:
-    import connectors
-    from service import config, secrets
-
-    path = file or state.config_path(name)
-    if path is None:
-        raise Refused(
-            f"connector {name} has not run in {state.directory}, so its file is not known", "add --config FILE"
-        )
-    connector = config.load(path)
-    if connector.name != name:
-        raise Refused(
-            f"{path} is the file of connector {connector.name}, not of {name}", "name the right one by --config"
-        )
-    log: Log = connectors.load(connector.source_type)
-    source = secrets.resolve(connector.source)
-    return Target(log, source, log.positions(source))
 
 
 @contextmanager
@@ -350,26 +226,13 @@ def _forgotten(name: str) -> Refused:
     )
 
 
-def _in_words(origin: Mapping[str, Any], progress: str) -> str:
-    import connectors
-
-    try:
-        log: Log = connectors.load(origin.get("type", ""))
-    except KeyError:
-        return progress
-    return log.progress(progress)
+def _in_words(origin: str, progress: str) -> str:
+    log = log_of(origin)
+    return log.progress(progress) if log else progress
 
 
 def _token(offset: Offset | None) -> str:
     return offset.position.token if offset else "none"
-
-
-def _lsn(lsn: int) -> str:
-    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
-
-
-def _clock(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _ago(moment: datetime) -> str:

@@ -10,7 +10,8 @@ import typer
 
 from schema.registry import RegisteredVersion, Registry
 from schema.versions import diff as difference
-from service.cli_offsets import DEFAULT_STATE, Refused, StateFolder, echo_table
+from service.cli_offsets import DEFAULT_STATE, StateFolder, echo_table
+from service.refused import Refused
 from service.state import State
 
 app = typer.Typer(no_args_is_help=True, help="Look at the versions of each table's events.")

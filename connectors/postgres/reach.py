@@ -41,10 +41,15 @@ def positions(config: PostgresConfig) -> Range:
     )
 
 
-def position(token: str, origin: str) -> Position:
-    """``0/31C6530`` as a position of the log `origin`. Raises ValueError."""
-    order = parse_lsn(token)
-    return Position(order, format_lsn(order), origin)
+def position(config: PostgresConfig, word: str, reach: Range) -> Position:
+    """``0/31C6530`` as a position of the log that is within `reach`. Raises ValueError."""
+    order = parse_lsn(word)
+    return Position(order, format_lsn(order), reach.latest.origin)
+
+
+def size_bytes(one: Position, other: Position) -> int:
+    """How much log lies between two positions."""
+    return abs(one.order - other.order)
 
 
 def copied(config: PostgresConfig) -> Mapping[str, str]:

@@ -46,6 +46,7 @@ class PostgresSource:
     position = staticmethod(reach.position)
     copied = staticmethod(reach.copied)
     progress = staticmethod(reach.progress)
+    size_bytes = staticmethod(reach.size_bytes)
 
     def __init__(
         self,
