@@ -181,9 +181,14 @@ def _rows(connection: "pymysql.connections.Connection[Any]", sql: str) -> tuple[
         return tuple(cursor.fetchall())
 
 
+def address(config: MysqlConfig) -> str:
+    """How sentences name the server."""
+    return config.host if config.host.startswith("/") else f"{config.host}:{config.port}"
+
+
 def source_error(error: pymysql.MySQLError | OSError, config: MysqlConfig) -> SourceError:
     """What an error of PyMySQL or of the socket means to us: by its number where the server gave one."""
-    where = config.host if config.host.startswith("/") else f"{config.host}:{config.port}"
+    where = address(config)
     cause = error if isinstance(error, OSError) else getattr(error, "original_exception", None)
     if isinstance(cause, OSError):
         return _network_error(cause, where)
