@@ -27,6 +27,8 @@ QUERY: Final = 2
 STOP: Final = 3
 ROTATE: Final = 4
 INTVAR: Final = 5
+APPEND_BLOCK: Final = 9
+DELETE_FILE: Final = 11
 RAND: Final = 13
 USER_VAR: Final = 14
 FORMAT_DESCRIPTION: Final = 15
@@ -39,6 +41,7 @@ UPDATE_ROWS_V1: Final = 24
 DELETE_ROWS_V1: Final = 25
 INCIDENT: Final = 26
 HEARTBEAT: Final = 27
+IGNORABLE: Final = 28
 ROWS_QUERY: Final = 29
 WRITE_ROWS: Final = 30
 UPDATE_ROWS: Final = 31
@@ -138,10 +141,6 @@ class Query(NamedTuple):
     schema: str
     sql: str
     error_code: int
-
-
-def kind(event: bytes) -> int:
-    return event[4]
 
 
 def timestamp_s(event: bytes) -> int:
