@@ -16,14 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import fastavro
-from psycopg.rows import dict_row
 
 from service.demo_events import differences, fold
-from tests.faults.workload import LOOSE, TABLES, Change, Key, columns_of
+from tests.faults.workload import LOOSE, Change, Day, Key
 from tests.fold import files, plain, settled
-from tests.servers import Database
 
-AVRO_TYPES = {"integer": "int", "bigint": "long", "text": "string", "numeric(8,2)": "bytes"}
 READ, CREATE, UPDATE, DELETE, TOMBSTONE = "r", "c", "u", "d", "tombstone"
 
 Columns = tuple[str, ...]
@@ -32,10 +29,13 @@ Shape = tuple[tuple[str, str], ...]
 
 
 class Expected(NamedTuple):
-    """One event that the ledger promises. `ver` is None where the event does not show it."""
+    """One event that the ledger promises. `ver` is None where the event does not show it.
+
+    `transaction` is None where the ledger could not say it and no event of this entry was delivered.
+    """
 
     seq: int
-    xid: int
+    transaction: str | None
     op: str
     key: Key
     ver: int | None
@@ -43,19 +43,19 @@ class Expected(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """One event that the sink holds; a tombstone has neither xid nor columns."""
+    """One event that the sink holds; a tombstone has neither transaction nor columns."""
 
     op: str
     key: Key
     ver: int | None
-    xid: int | None
+    transaction: str | None
     columns: Columns
     types: Mapping[str, str]
     raw: dict[str, Any]
 
 
 class Glimpse(NamedTuple):
-    """What was durable at one moment: offset and slot as LSNs (None before the first), whole events by topic."""
+    """What was durable at one moment: the server's and our offset (None before the first), whole events by topic."""
 
     confirmed: int | None
     stored: int | None
@@ -65,16 +65,18 @@ class Glimpse(NamedTuple):
 class Truth:
     """What the ledger says was committed. `shapes` are the versions of each table."""
 
-    def __init__(self, database: Database, first_shapes: Mapping[str, Shape]) -> None:
-        self.expected: dict[str, list[Expected]] = {name: [] for name in (*TABLES, "ledger")}
+    def __init__(self, day: Day, first_shapes: Mapping[str, Shape], topics: "Topics") -> None:
+        self.expected: dict[str, list[Expected]] = {name: [] for name in (*day.tables, "ledger")}
         self.shapes = {name: [shape] for name, shape in first_shapes.items()}
-        rows = database.execute("select seq, xid, changes from ledger order by seq")
-        for seq, xid, changes in rows:
+        told = told_by_ledger(topics)
+        for seq, transaction, changes in sorted(day.transactions()):
+            transaction = transaction or told.get(seq)
             for parts in json.loads(changes):
-                self._add(seq, xid, Change(parts[0], parts[1], tuple(parts[2]), parts[3], tuple(parts[4]), parts[5]))
-            self.expected["ledger"].append(Expected(seq, xid, CREATE, (seq,), seq, first_shapes["ledger"]))
+                change = Change(parts[0], parts[1], tuple(parts[2]), parts[3], tuple(parts[4]), parts[5])
+                self._add(seq, transaction, change)
+            self.expected["ledger"].append(Expected(seq, transaction, CREATE, (seq,), seq, first_shapes["ledger"]))
 
-    def _add(self, seq: int, xid: int, change: Change) -> None:
+    def _add(self, seq: int, transaction: str | None, change: Change) -> None:
         expected = self.expected[change.table]
         if change.op == "columns":
             self.shapes[change.table].append(tuple((name, type_) for name, type_ in change.columns))
@@ -82,23 +84,24 @@ class Truth:
         shape = self.shapes[change.table][-1]
         gone = change.old if change.op == "move" else change.key
         if change.op in ("delete", "move"):
-            expected.append(Expected(seq, xid, DELETE, gone, None, shape))
-            expected.append(Expected(seq, xid, TOMBSTONE, gone, None, ()))
+            expected.append(Expected(seq, transaction, DELETE, gone, None, shape))
+            expected.append(Expected(seq, transaction, TOMBSTONE, gone, None, ()))
         if change.op != "delete":
             op = UPDATE if change.op == "update" else CREATE
-            expected.append(Expected(seq, xid, op, change.key, change.ver, shape))
+            expected.append(Expected(seq, transaction, op, change.key, change.ver, shape))
 
 
 class Walk:
     """One topic's events against what was expected of its table. Fails with the file and the invariant."""
 
-    def __init__(self, expected: list[Expected], shapes: list[Shape]) -> None:
+    def __init__(self, expected: list[Expected], shapes: list[Shape], avro_types: Mapping[str, str]) -> None:
         self._expected = expected
         self._shapes = shapes
-        self._start_of: dict[int, int] = {}
+        self._avro_types = avro_types
+        self._start_of: dict[str | None, int] = {}
         self._made: dict[tuple[Key, int], int] = {}
         for i, event in enumerate(expected):
-            self._start_of.setdefault(event.xid, i)
+            self._start_of.setdefault(event.transaction, i)
             if event.ver is not None:
                 self._made[event.key, event.ver] = i
         self._at = 0
@@ -118,7 +121,7 @@ class Walk:
                 i = self._at if self._fits(event, self._at) else self._again(where, event, is_new)
                 assert i > last_of.get(event.key, -1), f"I3: {where}: a newer form was delivered before it"
                 expected = self._expected[i]
-                same = event.op == TOMBSTONE or _has_shape(event, expected.shape)
+                same = event.op == TOMBSTONE or self._has_shape(event, expected.shape)
                 assert same, f"I8: {where} has {event.columns} as {event.types}, at its version {expected.shape}"
                 self._at, is_new = i + 1, False
             last_of[event.key] = i
@@ -128,13 +131,15 @@ class Walk:
         if self.first is None or at >= len(self._expected):
             return False
         expected = self._expected[at]
-        same = event.op == expected.op and event.key == expected.key and event.xid in (expected.xid, None)
+        same = (
+            event.op == expected.op and event.key == expected.key and event.transaction in (expected.transaction, None)
+        )
         return same and expected.ver in (event.ver, None)
 
     def _again(self, where: str, event: Delivered, is_new: bool) -> int:
         """The first event of a re-run, or of the whole stream."""
-        at = self._start_of.get(event.xid or 0)
-        assert at is not None, f"I2: {where}: transaction {event.xid} was never committed"
+        at = self._start_of.get(event.transaction) if event.transaction else None
+        assert at is not None, f"I2: {where}: transaction {event.transaction} was never committed"
         due = self._expected[self._at] if self._at < len(self._expected) else "nothing"
         assert is_new, f"I1, I4: {where} begins {at - self._at} events behind what the same run owed next: {due}"
         if self.first is None:
@@ -145,7 +150,7 @@ class Walk:
         return at
 
     def _read(self, where: str, event: Delivered) -> int:
-        known = any(_has_shape(event, shape) for shape in self._shapes)
+        known = any(self._has_shape(event, shape) for shape in self._shapes)
         assert known, f"I8: {where}: {event.columns} as {event.types} were never the table's columns"
         if not event.ver:
             return -1  # from before the writers
@@ -153,29 +158,35 @@ class Walk:
         assert i is not None, f"I2: {where}: no committed transaction made this row"
         return i
 
-
-def _has_shape(event: Delivered, shape: Shape) -> bool:
-    """Exactly these columns, each as the Avro type that it should have (where AVRO_TYPES says which)."""
-    same = event.columns == tuple(name for name, _ in shape)
-    return same and all(event.types[name] == AVRO_TYPES.get(type_, event.types[name]) for name, type_ in shape)
+    def _has_shape(self, event: Delivered, shape: Shape) -> bool:
+        """Exactly these columns, each as the Avro type that it should have (where it is known)."""
+        same = event.columns == tuple(name for name, _ in shape)
+        types = self._avro_types
+        return same and all(event.types[name] == types.get(type_, event.types[name]) for name, type_ in shape)
 
 
 def check(
-    database: Database, directory: Path, truth: Truth, seen_seq: int, glimpses: list[Glimpse], entered: dict[int, int]
+    day: Day,
+    directory: Path,
+    first_shapes: Mapping[str, Shape],
+    seen_seq: int,
+    glimpses: list[Glimpse],
+    entered: dict[int, int],
 ) -> None:
     """Every invariant.
 
-    All entries behind `seen_seq` were committed when the slot was there; `entered` gives an LSN at or behind the
-    commit of each entry.
+    All entries behind `seen_seq` were committed when the stream had begun; `entered` gives an order of the log at or
+    behind the commit of each entry.
     """
-    topics = read_topics(directory)
+    topics = read_topics(day, directory)
+    truth = Truth(day, first_shapes, topics)
     for table, expected in truth.expected.items():
-        name = next((topic for topic in topics if topic.endswith(f".public.{table}")), None)
+        name = next((topic for topic in topics if topic.endswith(f".{day.schema}.{table}")), None)
         assert name, f"I1: {table} has no events at all"
         if table == LOOSE.name:
             _check_loose(topics[name], expected)
             continue
-        walk = Walk(expected, truth.shapes[table])
+        walk = Walk(expected, truth.shapes[table], day.avro_types)
         for file, events in topics[name]:
             walk.file(file, events)
         first = len(expected) if walk.first is None else walk.first
@@ -184,7 +195,7 @@ def check(
         assert not walk.first or walk.ends[-1] == len(expected), f"I1: {table}: {expected[walk.ends[-1]]} is missing"
         for glimpse in glimpses:
             _check_glimpse(glimpse, name, table, walk, expected, entered)
-    _check_fold(database, topics)
+    _check_fold(day, topics)
 
 
 def _check_glimpse(
@@ -212,24 +223,41 @@ def _check_loose(files_: list[tuple[str, list[Delivered]]], expected: list[Expec
     assert held == index.keys(), f"I1, I2: loose: {held ^ index.keys()}"
 
 
-def _check_fold(database: Database, topics: Mapping[str, list[tuple[str, list[Delivered]]]]) -> None:
+def _check_fold(day: Day, topics: "Topics") -> None:
     for events in topics.values():
         folded = fold(event.raw for _, file in events for event in file)
         (table,) = folded
         name = table.partition(".")[2]
-        key = TABLES[name].key if name in TABLES else ("seq",)
+        key = day.tables[name].key if name in day.tables else ("seq",)
         if key:
-            cursor = database.admin.cursor(row_factory=dict_row)
-            rows = cursor.execute(f"select * from {name}".encode()).fetchall()
-            source = {json.dumps({k: row[k] for k in key}, sort_keys=True): row for row in rows}
+            source = {json.dumps({k: row[k] for k in key}, sort_keys=True): row for row in day.rows(name)}
             assert not (found := differences(source, folded[table])), f"I7: {table}: {len(found)} rows: {found[:5]}"
 
 
-def glimpse(database: Database, state: Path, directory: Path, connector: str) -> Glimpse:
+def told_by_ledger(topics: "Topics") -> dict[int, str]:
+    """Which transaction delivered each entry of the ledger, by its `seq`."""
+    ledger = next((files for topic, files in topics.items() if topic.endswith(".ledger")), [])
+    told: dict[int, str] = {}
+    for event in (event for _, events in ledger for event in events if event.op == CREATE):
+        assert event.transaction and event.ver
+        same = told.setdefault(event.ver, event.transaction)
+        assert same == event.transaction, f"I2: entry {event.ver} comes from {same} and from {event.transaction}"
+    assert len(set(told.values())) == len(told), "I2: two entries of the ledger come from one transaction"
+    return told
+
+
+def glimpse(day: Day, state: Path, directory: Path, connector: str) -> Glimpse:
     """In the order in which a promise is kept backwards, so that it may be taken while everything runs."""
-    slot = f"tailrace_{connector}"
-    rows = database.execute("select confirmed_flush_lsn - '0/0' from pg_replication_slots where slot_name = %s", slot)
-    return Glimpse(int(rows[0][0]) if rows and rows[0][0] else None, stored_offset(state, connector), count(directory))
+    return Glimpse(day.confirmed(), stored_offset(state, connector), count(directory))
+
+
+def has_state(state: Path) -> bool:
+    """Offsets and progress can be asked for."""
+    if not (state / "tailrace.db").exists():
+        return False
+    with closing(sqlite3.connect(state / "tailrace.db")) as db:
+        tables = {name for (name,) in db.execute("select name from sqlite_master")}
+    return tables >= {"offset_current", "snapshot_progress"}
 
 
 def stored_offset(state: Path, connector: str) -> int | None:
@@ -268,30 +296,35 @@ def _count_file(path: Path) -> int:
     return events
 
 
-def read_topics(directory: Path) -> dict[str, list[tuple[str, list[Delivered]]]]:
-    """By topic: each file's name and events, in the order of writing."""
-    topics: dict[str, list[tuple[str, list[Delivered]]]] = {}
+Topics = dict[str, list[tuple[str, list[Delivered]]]]
+"""By topic: each file's name and events, in the order of writing."""
+
+
+def read_topics(day: Day, directory: Path) -> Topics:
+    topics: Topics = {}
     for path in files(directory):
-        topics.setdefault(path.parent.name, []).append((f"{path.parent.name}/{path.name}", list(_read_file(path))))
+        events = list(_read_file(day, path))
+        topics.setdefault(path.parent.name, []).append((f"{path.parent.name}/{path.name}", events))
     return topics
 
 
-def _read_file(path: Path) -> Iterator[Delivered]:
+def _read_file(day: Day, path: Path) -> Iterator[Delivered]:
     with path.open("rb") as file:
         reader = fastavro.reader(file)
         types = column_types(reader.writer_schema)
         for event in reader:
-            yield _delivered(plain(event), types)
+            yield _delivered(day, plain(event), types)
 
 
-def _delivered(event: dict[str, Any], types: Mapping[str, str]) -> Delivered:
+def _delivered(day: Day, event: dict[str, Any], types: Mapping[str, str]) -> Delivered:
     value = event["value"]
     key = tuple(event["key"].values()) if event["key"] else ()
     if value is None:
         return Delivered(TOMBSTONE, key, None, None, (), types, event)
     row = value["after"] or value["before"]
     ver = row.get("ver", row.get("seq")) if value["after"] else None
-    return Delivered(value["op"], key, ver, value["source"]["txId"], tuple(row), types, event)
+    transaction = None if value["op"] == READ else day.transaction(value["source"])
+    return Delivered(value["op"], key, ver, transaction, tuple(row), types, event)
 
 
 def column_types(schema: Any) -> dict[str, str]:
@@ -311,6 +344,6 @@ def _plain_type(type_: Any) -> str:
     return str(type_["type"] if isinstance(type_, dict) else type_)
 
 
-def first_shapes(database: Database) -> dict[str, Shape]:
+def first_shapes(day: Day) -> dict[str, Shape]:
     """Before the writers begin."""
-    return {name: tuple(columns_of(database.admin, name)) for name in (*TABLES, "ledger")}
+    return {name: tuple(day.columns(name)) for name in (*day.tables, "ledger")}

@@ -5,13 +5,12 @@ writes is its row of the ledger, under a lock that is held until after the commi
 """
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from random import Random
 from threading import Event, Thread
-from typing import Any, NamedTuple
-
-import psycopg
+from typing import Any, NamedTuple, Protocol
 
 WRITERS = 3
 ROLLED_BACK = 0.2
@@ -20,43 +19,6 @@ ALTER = 0.03
 MOST_EXTRAS = 5
 HOT = 20
 """So many of a writer's rows in a table get most of the updates."""
-
-SCHEMA = """
-create sequence ledger_seq;
-create sequence column_seq;
-create table ledger (seq bigint primary key, writer int not null, xid bigint not null, changes text not null);
-
-create table narrow (
-    id bigint primary key, ver bigint not null, amount numeric(12,2), name text, flag boolean not null
-);
-
-create table wide (id int primary key, ver bigint not null, note text, body text, photo bytea, tags text[]);
-alter table wide alter column body set storage external, alter column photo set storage external;
-
-create table pair (
-    region text, number int, ver bigint not null, total numeric, due date, placed timestamp not null,
-    primary key (region, number)
-);
-
-create table complete (id int primary key, ver bigint not null, price double precision, body text not null);
-alter table complete alter column body set storage external;
-alter table complete replica identity full;
-
-create table loose (ver bigint not null, line text, at timestamptz not null);
-
-create table shifting (id int primary key, ver bigint not null, fixed text);
-"""
-
-FILL = """
-insert into narrow select id, 0, id / 7.0, 'row ' || id, id %% 2 = 0 from generate_series(0, %(narrow)s - 1) id;
-insert into wide select id, 0, 'row ' || id, repeat(md5(id::text), 280), decode(repeat(md5(id::text), 4), 'hex'), '{}'
-    from generate_series(0, %(wide)s - 1) id;
-insert into pair select 'north', n, 0, n / 3.0, '2026-12-24', '2026-11-04 12:00' from generate_series(0, 299) n;
-insert into complete select id, 0, id / 3.0, repeat(md5(id::text), 280) from generate_series(0, 299) id;
-insert into loose select 0, 'row ' || n, now() from generate_series(1, 300) n;
-insert into shifting select id, 0, 'row ' || id from generate_series(0, 59) id;
-"""
-FILLED = {"pair": 300, "complete": 300, "shifting": 60}
 
 Key = tuple[Any, ...]
 Values = dict[str, Any]
@@ -126,10 +88,11 @@ SHIFTING = Shape(
     lambda random: {"fixed": f"edited {random.random()}"},
 )
 LOOSE = Shape(
-    "loose", (), ("ver", "line", "at"), lambda random: {"line": "a line", "at": "2026-11-04 12:00+01"}, lambda _: {}
+    "loose", (), ("ver", "line", "at"), lambda random: {"line": "a line", "at": "2026-11-04 12:00:00"}, lambda _: {}
 )
-KEYED = (NARROW, WIDE, PAIR, COMPLETE, SHIFTING)
-TABLES = {shape.name: shape for shape in (*KEYED, LOOSE)}
+TABLES = {shape.name: shape for shape in (NARROW, WIDE, PAIR, COMPLETE, SHIFTING, LOOSE)}
+FILLED = {"pair": 300, "complete": 300, "shifting": 60}
+"""So many rows these tables have before a connector starts."""
 
 
 class Change(NamedTuple):
@@ -143,24 +106,61 @@ class Change(NamedTuple):
     columns: tuple[tuple[str, str], ...] = ()  # (name, type)
 
 
-def fill(connection: psycopg.Connection[Any], narrow: int, wide: int) -> dict[str, int]:
-    """Make the tables and the rows that are there before a connector starts; how many each has. Their `ver` is 0."""
-    connection.execute(SCHEMA.encode())
-    connection.execute((FILL % {"narrow": narrow, "wide": wide}).encode())
-    return {"narrow": narrow, "wide": wide, **FILLED}
+class Day(Protocol):
+    """One database and its kind of server, as the writers, the killer and the judge see them.
 
-
-class Writer:
-    """One of WRITERS, in a thread of its own.
-
-    `entered` holds, for each committed transaction, its `seq` and an LSN at or behind its commit.
+    `tables` has all but the ledger, `schema` stands before each in topics; `avro_types` gives the Avro type of a
+    column's type where the judge knows it.
     """
 
-    def __init__(self, dsn: str, number: int, seed: int, rows: dict[str, int], stop: Event) -> None:
+    tables: Mapping[str, Shape]
+    schema: str
+    avro_types: Mapping[str, str]
+
+    def fill(self, narrow: int, wide: int) -> dict[str, int]:
+        """Make the tables and the rows that are there before a connector starts, `ver` 0; how many each has."""
+
+    def writer(self, number: int, seed: int, rows: dict[str, int], stop: Event) -> "Writer": ...
+
+    def connector(self, name: str, sink: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    def strikes(self) -> Sequence[tuple[Callable[[], None], int]]:
+        """What the killer may do to the server, and how often beside all else."""
+
+    def execute(self, sql: str) -> list[tuple[Any, ...]]: ...
+
+    def columns(self, table: str) -> list[tuple[str, str]]:
+        """(name, type) as the catalogue has them now."""
+
+    def rows(self, table: str) -> list[dict[str, Any]]: ...
+
+    def transactions(self) -> list[tuple[int, str | None, str]]:
+        """The ledger in order: seq, which transaction (None: only its events tell), its changes."""
+
+    def confirmed(self) -> int | None:
+        """Up to where the server may forget, as an order; None where it does not ask us."""
+
+    def transaction(self, source: Mapping[str, Any]) -> str:
+        """Which transaction an event's `source` names."""
+
+
+class RolledBack(Exception):
+    """Raised inside a transaction or savepoint that is to be rolled back."""
+
+
+class Writer(ABC):
+    """One of WRITERS, in a thread of its own.
+
+    `entered` holds, for each committed transaction, its `seq` and an order of the log at or behind its commit.
+    """
+
+    def __init__(self, day: Day, number: int, seed: int, rows: dict[str, int], stop: Event) -> None:
         self.entered: list[tuple[int, int]] = []
         self._error: BaseException | None = None
         self._thread = Thread(target=self._write, name=f"writer-{number}", daemon=True)
-        self._connection = psycopg.connect(dsn, autocommit=True)
+        self._day = day
+        self._keyed = [shape for shape in day.tables.values() if shape.key]
+        self._shifting = day.tables["shifting"]
         self._number = number
         self._random = Random(f"{seed}/{number}")
         self._halt = stop
@@ -169,6 +169,28 @@ class Writer:
         self._live = {table: [_filled(table, n) for n in range(rows[table]) if n % WRITERS == number] for table in rows}
         self._dead: dict[str, list[Key]] = {table: [] for table in rows}
         self._changes: list[Change] = []
+
+    @abstractmethod
+    def _committed(self) -> AbstractContextManager[None]:
+        """A transaction with its entry in the ledger; RolledBack inside it ends here."""
+
+    @abstractmethod
+    def _savepoint(self) -> AbstractContextManager[None]:
+        """RolledBack inside it ends here."""
+
+    @abstractmethod
+    def _alter(self) -> None:
+        """Change the shape of a table between two changes, in transactions of its own."""
+
+    @abstractmethod
+    def _columns(self) -> list[tuple[str, str]]:
+        """(name, type) of `shifting` as this transaction sees it."""
+
+    @abstractmethod
+    def _run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]: ...
+
+    @abstractmethod
+    def _close(self) -> None: ...
 
     def start(self) -> None:
         self._thread.start()
@@ -182,47 +204,29 @@ class Writer:
     def _write(self) -> None:
         try:
             while not self._halt.wait(self._random.uniform(0.0, 0.01)):
-                self._transaction()
+                self._alter() if self._random.random() < ALTER else self._transaction()
             with self._committed():
                 self._touch_shifting()
         except BaseException as error:  # noqa: BLE001 (raised by `join`)
             self._error = error
         finally:
-            self._connection.close()
+            self._close()
 
     def _transaction(self) -> None:
-        keep = self._random.random() >= ROLLED_BACK
         with self._committed():
-            if self._random.random() < ALTER:
-                self._alter()
-            else:
-                for _ in range(self._random.randint(1, 6)):
-                    if self._random.random() < SAVEPOINT:
-                        self._savepoint()
-                    else:
+            for _ in range(self._random.randint(1, 6)):
+                if self._random.random() < SAVEPOINT:
+                    with self._savepoint():
                         self._change()
-            if not keep:
-                raise psycopg.Rollback
+                        if self._random.random() < 0.5:
+                            raise RolledBack
+                else:
+                    self._change()
+            self._maybe_roll_back()
 
-    @contextmanager
-    def _committed(self) -> Iterator[None]:
-        """A transaction with its entry in the ledger."""
-        self._changes = []
-        entered: list[int] = []
-        with self._connection.transaction(), self._undoing():
-            yield
-            if self._changes:
-                entered.append(self._enter())
-        if entered:
-            row = self._run("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
-            assert row is not None
-            self.entered.append((entered[0], int(row[0])))
-
-    def _savepoint(self) -> None:
-        with self._connection.transaction(), self._undoing():
-            self._change()
-            if self._random.random() < 0.5:
-                raise psycopg.Rollback
+    def _maybe_roll_back(self) -> None:
+        if self._random.random() < ROLLED_BACK:
+            raise RolledBack
 
     @contextmanager
     def _undoing(self) -> Iterator[None]:
@@ -236,22 +240,15 @@ class Writer:
             self._live, self._dead, self._changes = live, dead, changes
             raise
 
-    def _enter(self) -> int:
-        self._run("select pg_advisory_xact_lock(1)")
-        changes = json.dumps(self._changes)
-        row = self._run(
-            "insert into ledger select nextval('ledger_seq'), %s, pg_current_xact_id()::text::bigint, %s returning seq",
-            self._number,
-            changes,
-        ).fetchone()
-        assert row is not None
-        return int(row[0])
+    def _entry(self) -> str:
+        """What the ledger says of this transaction."""
+        return json.dumps(self._changes)
 
     def _change(self) -> None:
         if self._random.random() < 0.15:
-            self._insert(LOOSE)
+            self._insert(self._day.tables[LOOSE.name])
         else:
-            self._change_in(self._random.choice(KEYED))
+            self._change_in(self._random.choice(self._keyed))
 
     def _change_in(self, shape: Shape) -> None:
         change = self._random.choices((self._insert, self._update, self._delete, self._move), (4, 6, 2, 1))[0]
@@ -284,41 +281,14 @@ class Writer:
         self._set(shape, old, {**dict(zip(shape.key, key, strict=True)), "ver": self._new_ver(), **edits})
         self._note(shape, "move", key, old)
 
-    def _alter(self) -> None:
-        """Change the shape of a table between two changes of one transaction."""
-        self._run("lock table shifting in access exclusive mode")
-        self._change_in(SHIFTING)
-        for _ in range(self._random.randint(1, 2)):
-            self._run(self._new_shape())
-            columns = tuple((name, type_) for name, type_ in self._columns())
-            self._changes.append(Change("shifting", "columns", (), 0, (), columns))
-            for _ in range(2):
-                self._change_in(SHIFTING)
-
-    def _new_shape(self) -> str:
-        extras = self._columns()[len(SHIFTING.columns) :]
-        added = f"x{self._run('select nextval(%s)', 'column_seq').fetchone()[0]}"  # type: ignore[index]
-        way = self._random.choice(("add", "add", "drop", "rename", "type"))
-        if not extras or (way == "add" and len(extras) < MOST_EXTRAS):
-            kind = self._random.choice(("int default 7", "text", "numeric(8,2) not null default 1.5"))
-            return f"alter table shifting add column {added} {kind}"
-        name, type_ = self._random.choice(extras)
-        if way == "rename":
-            return f"alter table shifting rename column {name} to {added}"
-        if way == "type" and type_ != "text":
-            wider = "bigint" if type_ == "integer" else "text"
-            freed = f"alter {name} drop default, alter {name} drop not null"
-            return f"alter table shifting {freed}, alter {name} type {wider}"
-        return f"alter table shifting drop column {name}"
-
-    def _columns(self) -> list[tuple[str, str]]:
-        return columns_of(self._connection, "shifting")
+    def _note_columns(self) -> None:
+        self._changes.append(Change("shifting", "columns", (), 0, (), tuple(self._columns())))
 
     def _touch_shifting(self) -> None:
         """An event for every row in the last shape: what ALTER filled in is in no event of its own."""
         for key in self._live["shifting"]:
-            self._set(SHIFTING, key, {"ver": self._new_ver()})
-            self._note(SHIFTING, "update", key)
+            self._set(self._shifting, key, {"ver": self._new_ver()})
+            self._note(self._shifting, "update", key)
 
     def _set(self, shape: Shape, key: Key, values: Values) -> None:
         sets = ", ".join(f"{name} = %s" for name in values)
@@ -343,25 +313,12 @@ class Writer:
         if dead and self._random.random() < 0.3:
             return dead.pop(self._random.randrange(len(dead)))
         self._next += WRITERS
-        return (self._random.choice(("north", "south")), self._next) if shape is PAIR else (self._next,)
+        return (self._random.choice(("north", "south")), self._next) if len(shape.key) == 2 else (self._next,)
 
     def _new_ver(self) -> int:
         """Never used before by anybody, and growing: a row's key is always ours."""
         self._ver = (self._ver // WRITERS + 1) * WRITERS + self._number
         return self._ver
-
-    def _run(self, statement: str, *values: Any) -> psycopg.Cursor[Any]:
-        return self._connection.execute(statement.encode(), values or None)
-
-
-def columns_of(connection: psycopg.Connection[Any], table: str) -> list[tuple[str, str]]:
-    """(name, type) as the catalogue has them now."""
-    rows = connection.execute(
-        "select attname, format_type(atttypid, atttypmod) from pg_attribute"
-        " where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum",
-        (table,),
-    )
-    return [(name, type_) for name, type_ in rows]
 
 
 def _filled(table: str, n: int) -> Key:
