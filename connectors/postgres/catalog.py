@@ -71,6 +71,10 @@ class TableName(NamedTuple):
     row_estimate: int
 
     @property
+    def id(self) -> int:
+        return self.oid
+
+    @property
     def full(self) -> str:
         return f"{self.schema}.{self.name}"
 

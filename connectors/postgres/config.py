@@ -54,6 +54,7 @@ class PostgresConfig(BaseModel):
         default="initial",
         description="Copy the rows that exist at the first start; never: changes only; only: the copy, then stop.",
     )
+    snapshot_parallel: int = Field(default=1, ge=1, le=16, description="Tables that are copied side by side.")
     slot: str = Field(
         default="",
         pattern=rf"^[a-z0-9_]{{0,{NAME_BYTES}}}$",

@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 from connectors.patterns import selected
 from connectors.postgres import pgoutput
+from connectors.postgres.catalog import TableName
 from connectors.postgres.config import PostgresConfig
+from connectors.postgres.copying import WATERMARK_PREFIX, key_text, parse_line
 from connectors.postgres.pgoutput import DELETE, INSERT, MESSAGE_AT, TRUNCATE, TUPLE_AT, UPDATE, MalformedFrame
-from connectors.postgres.snapshot import WATERMARK_PREFIX, Copied, Snapshot
 from connectors.postgres.stream import format_lsn
 from connectors.postgres.table import CapturedTable, Tables
+from connectors.snapshot import Copied, Snapshot
 from schema.avro import topic_name
 from schema.change import UNCHANGED, Value, completed
 from schema.encoder import FAILED, Row, clock
@@ -28,7 +30,7 @@ class Decoder:
         self,
         config: PostgresConfig,
         tables: Tables,
-        snapshot: Snapshot,
+        snapshot: Snapshot[TableName, CapturedTable],
         end_lsn: int,
         dead_letter: Callable[[DeadLetter], None] | None = None,
     ) -> None:
@@ -42,7 +44,6 @@ class Decoder:
         self._previous_lsn = self._commit_lsn = end_lsn
         self._committed_at_us = 0
         self._nth = 0
-        self._pause = False
         self.end_lsn = end_lsn
         self._changes = {INSERT: self._insert, UPDATE: self._update, DELETE: self._delete}
         self.inside = False
@@ -84,13 +85,14 @@ class Decoder:
             raise MalformedFrame(f"unknown message {chr(kind)!r}")
         return False
 
-    def copied(self, copied: Copied, limit_bytes: int) -> tuple[int, bool]:
+    def copied(self, copied: Copied[CapturedTable], limit_bytes: int) -> tuple[int, bool]:
         """Append the next rows of a copy as events, about `limit_bytes`: (their size, whether more follow)."""
         table = copied.table
         now_ns = time.time_ns()
-        source = table.block.snapshot(copied.lsn, now_ns)
+        source = table.block.snapshot(copied.order, now_ns)
         size = 0
-        for values in copied.rows:
+        for line in copied.rows:
+            values = parse_line(line) if isinstance(line, bytes) else line
             try:
                 row = table.encoder.row(values)
             except NullInRequired as error:
@@ -113,26 +115,26 @@ class Decoder:
         self._commit_lsn, self._committed_at_us, self._xid = pgoutput.begin(frame)
         self._nth = 0
         self.inside = True
-        self._snapshot.begin(self._xid)
+        self._snapshot.begin(self._xid, self._commit_lsn)
 
     def _commit(self, frame: bytes) -> bool:
         self.inside = False
         self.end_lsn = pgoutput.commit(frame).end_lsn
-        pause, self._pause = self._pause, False
-        return pause
+        return self._snapshot.passed(self.end_lsn)
 
     def _message(self, frame: bytes) -> None:
         message = pgoutput.logical_message(frame)
         if message.prefix == WATERMARK_PREFIX:
             content = message.content.decode(errors="replace")  # anybody may write one
             self.marks.discard(content)
-            self._pause |= self._snapshot.watermark(content)
 
     def _relation(self, frame: bytes) -> None:
         relation = pgoutput.relation(frame)
         wanted = selected(self._config.tables, f"{relation.schema}.{relation.name}")
-        self._captured[pgoutput.relation_oid(frame)] = self._tables.captured(relation) if wanted else None
-        self._snapshot.relation(relation)
+        table = self._tables.captured(relation) if wanted else None
+        self._captured[pgoutput.relation_oid(frame)] = table
+        if table is not None:
+            self._snapshot.announced(table)
 
     # -- changes
 
@@ -169,7 +171,7 @@ class Decoder:
         kind, before = pgoutput.deleted(frame)
         old = encoder.row(before, key_only=kind == "K")
         key = encoder.key(old)
-        self._snapshot.changed(table, key, before)
+        self._snapshot.changed(table, key, None)
         self._append(table, key, encoder.delete(old, self._source(table, frame), self._clock))
         if key is not None:
             self._append(table, key, None)
@@ -194,17 +196,18 @@ class Decoder:
             return row
         key = encoder.key(row)
         old_key = encoder.key(encoder.row(before, key_only=kind == "K")) if before is not None else key
-        self._snapshot.changed(table, old_key, after)
+        if old_key != key:
+            self._snapshot.changed(table, old_key, None)
         self._snapshot.changed(table, key, after)
-        if old_key != key and UNCHANGED in after:
-            self._snapshot.moved(table, after)
+        if old_key != key and table.key and UNCHANGED in after:
+            self._snapshot.moved(table, key_text(table.key, after))
         return encoder.row(after)
 
     def _truncate(self, frame: bytes) -> None:
         for oid in pgoutput.truncated(frame):
             table = self._table(oid)
             if table is not None:
-                self._snapshot.truncated(table.relation.oid)
+                self._snapshot.altered(table.id)
                 value = table.encoder.truncate(self._source(table, frame), self._clock)
                 self.events.append(
                     Event(f"{table.topic}.truncate", table.name, None, value, (self._commit_lsn, self._nth))

@@ -5,11 +5,11 @@ from contextlib import closing
 
 import psycopg
 
+from connectors.chunk import Progress
 from connectors.errors import LogGap
 from connectors.patterns import selected
 from connectors.postgres import slot
 from connectors.postgres.catalog import Catalog
-from connectors.postgres.chunk import Progress
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.stream import connect, format_lsn, parse_lsn, source_error
 from offsets.position import Position, Range

@@ -9,18 +9,19 @@ import psycopg
 import structlog
 
 from connectors.base import Finding
+from connectors.chunk import Progress
 from connectors.errors import SourceError, SourceRefused, SourceUnreachable
 from connectors.postgres import pgoutput, preflight, reach
 from connectors.postgres.catalog import TableName
-from connectors.postgres.chunk import Progress
 from connectors.postgres.config import PostgresConfig
+from connectors.postgres.copying import PostgresCopying, emit_message
 from connectors.postgres.decoder import Decoder
 from connectors.postgres.opening import OpenLog, View, captured_tables, ensure_published, open_log
 from connectors.postgres.pgoutput import KEEPALIVE, MalformedFrame
 from connectors.postgres.slot import publication_exists, published_tables
-from connectors.postgres.snapshot import Copied, Snapshot, emit_message
 from connectors.postgres.stream import format_lsn, source_error
-from connectors.postgres.table import Tables
+from connectors.postgres.table import CapturedTable, Tables
+from connectors.snapshot import Copied, Snapshot
 from offsets.position import Offset, Position
 from schema.event import Batch, DeadLetter
 from schema.registry import Registry
@@ -28,6 +29,7 @@ from schema.registry import Registry
 BATCH_BYTES = 256 << 10
 LINGER_S = 0.002
 LINGER_INSIDE_S = 0.05
+READING_S = 0.02
 IDLE_CHECKPOINT_S = 10.0
 DISCOVER_EVERY_S = 5.0
 ACK_EVERY_S = 1.0
@@ -67,7 +69,7 @@ class PostgresSource:
         self._dead_letter = dead_letter
         self._log: OpenLog | None = None
         self._frames: Iterator[bytes] = iter(())
-        self._copied: Copied | None = None
+        self._copied: Copied[CapturedTable] | None = None
         self._received = self._sent = self._returned_lsn = 0
         self._status_at = self._idle_at = self._discover_at = 0.0
         self._reply_asked = False
@@ -91,7 +93,8 @@ class PostgresSource:
         self._received = opened.position.order
         self._sent = opened.confirmed
         tables = Tables(opened.catalog, self._registry, self._topic_prefix, self._config.database, self._version)
-        self._snapshot = Snapshot(self._connector, opened.connection, opened.catalog, tables, self._config.publication)
+        copying = PostgresCopying(self._config, self._connector, opened.connection, opened.catalog, tables)
+        self._snapshot = Snapshot(self._connector, copying, self._config.snapshot_parallel)
         self._decoder = Decoder(self._config, tables, self._snapshot, opened.position.order, self._dead_letter)
         self._is_new = after is None
         self._returned_lsn = opened.position.order
@@ -127,6 +130,7 @@ class PostgresSource:
 
     def close(self) -> None:
         if self._log is not None:
+            self._snapshot.close()
             self._log.stream.close()
             self._log.connection.close()
             self._log = None
@@ -137,12 +141,12 @@ class PostgresSource:
         if self._copied is not None:
             return self._read_copied(self._copied)
         marked = bool(self._decoder.marks)
-        size = self._decode_frames(timeout_s)
+        size = self._decode_frames(min(timeout_s, READING_S) if self._snapshot.is_reading else timeout_s)
         due = self._is_new or self._snapshot.has_noted or (marked and not self._decoder.marks)
         due |= time.monotonic() - self._idle_at >= IDLE_CHECKPOINT_S
         return self._batch(size, {}) if self._decoder.events or due else None
 
-    def _read_copied(self, copied: Copied) -> Batch | None:
+    def _read_copied(self, copied: Copied[CapturedTable]) -> Batch | None:
         self._decoder.tick()
         size, more = self._decoder.copied(copied, BATCH_BYTES)
         if more:
@@ -213,9 +217,8 @@ class PostgresSource:
             return
         if time.monotonic() >= self._discover_at:
             self._discover()
+        self._snapshot.advance()
         self._copied = self._snapshot.take()
-        if self._copied is None:
-            self._snapshot.advance()
 
     def _discover(self) -> None:
         """Pick up tables that were created, renamed or published since; a copy of each comes first."""
@@ -258,14 +261,14 @@ class PostgresSource:
                 log.warning("the publication lacked the table; it is copied again", table=table.full)
                 self._snapshot.forget(table)
                 progress = None
-            self._add(table, progress if progress and progress.oid == table.oid else None)
+            self._add(table, progress if progress and progress.id == table.oid else None)
         mark = uuid.uuid4().hex
         self._decoder.marks.add(mark)
         emit_message(opened.connection, mark)
 
     def _add(self, table: TableName, progress: Progress | None) -> None:
         self._known.add((table.oid, table.full))
-        if self._config.snapshot != "never":
+        if self._config.snapshot != "never" or (progress and not progress.done):
             self._snapshot.add(table, progress)
 
     def _opened(self) -> OpenLog:

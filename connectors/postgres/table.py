@@ -20,6 +20,16 @@ class CapturedTable(NamedTuple):
     encoder: TableEncoder
     block: SourceBlock
 
+    @property
+    def id(self) -> int:
+        return self.relation.oid
+
+    @property
+    def shape(self) -> object:
+        """Equal where keys and lists of values mean the same."""
+        columns = self.relation.columns
+        return [(column.name, column.type_oid, column.typmod) for column in columns], self.key
+
 
 class Tables:
     """Turns what the log shows of a table into something that encodes, registering its schemas first."""

@@ -27,8 +27,8 @@ def shop(engine: Engine, tmp_path: Path) -> Shop:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.postgres.snapshot.CHUNK_FIRST_ROWS", 50)
-    monkeypatch.setattr("connectors.postgres.snapshot.CHUNK_MOST_ROWS", 50)
+    monkeypatch.setattr("connectors.snapshot.CHUNK_FIRST_ROWS", 50)
+    monkeypatch.setattr("connectors.snapshot.CHUNK_MOST_ROWS", 50)
 
 
 def folded(read: Reading) -> dict[Any, dict[str, Any]]:

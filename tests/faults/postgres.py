@@ -15,9 +15,9 @@ from connectors.postgres import pgoutput
 from connectors.postgres import source as module
 from connectors.postgres.catalog import TableName
 from connectors.postgres.config import PostgresConfig
+from connectors.postgres.copying import WATERMARK_PREFIX
 from connectors.postgres.decoder import Decoder
 from connectors.postgres.opening import OpenLog
-from connectors.postgres.snapshot import WATERMARK_PREFIX
 from connectors.postgres.source import PostgresSource
 from connectors.postgres.table import CapturedTable
 from offsets.position import Offset, Position

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from connectors.postgres.chunk import Progress
+from connectors.chunk import Progress
 from offsets.position import Offset, Position
 from service.state import State
 from tests.servers import ROOT, Database, Tailrace

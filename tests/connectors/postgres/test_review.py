@@ -3,18 +3,20 @@
 import socket
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from connectors import snapshot
 from connectors.errors import SourceRefused, SourceUnreachable
-from connectors.postgres import snapshot, source, stream
-from connectors.postgres.catalog import TableName
-from connectors.postgres.chunk import Visible
+from connectors.postgres import copying, source, stream
 from connectors.postgres.config import PostgresConfig
+from connectors.postgres.copying import Visible
 from connectors.postgres.source import PostgresSource
 from tests.conftest import OwnPostgresFactory
 from tests.connectors.postgres.reading import reading
+from tests.connectors.postgres.test_snapshot import behind_the_rows
 from tests.servers import Database, until
 
 NOISE = "(select string_agg(md5(i::text || random()::text), '') from generate_series(1, 75) i)"
@@ -43,21 +45,21 @@ def test_new_tables_are_looked_for_only_when_no_copy_holds_the_connection(postgr
 
 
 def test_a_truncate_that_the_copy_of_a_table_without_a_key_contains_does_not_follow_it(
-    postgres: Database, tmp_path: Path
+    postgres: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     postgres.execute("create table t (v int)")
     postgres.execute("insert into t values (1)")
     with reading(postgres, tmp_path) as shop, psycopg.connect(postgres.dsn) as writer:
-        inner = shop.source._snapshot
-        enter = inner._enter
+        pin = copying.PostgresReader.pin
 
-        def late(name: TableName) -> Visible | None:
-            writer.execute("truncate t")
-            writer.execute("insert into t values (2)")
-            writer.commit()
-            return enter(name)
+        def late(*arguments: Any) -> Any:
+            if not postgres.execute("select from t where v = 2"):
+                writer.execute("truncate t")
+                writer.execute("insert into t values (2)")
+                writer.commit()
+            return pin(*arguments)
 
-        inner._enter = late  # type: ignore[method-assign]
+        monkeypatch.setattr(copying.PostgresReader, "pin", late)
         shop.catch_up()
         postgres.execute("insert into t values (3)")
         until(lambda: (shop.read() and False) or shop.values()[-1]["after"] == {"v": 3}, "the end")
@@ -236,7 +238,9 @@ def test_a_generated_column_is_copied_where_the_publication_shows_it(
 
 
 @pytest.mark.usefixtures("small_chunks")
-def test_an_enum_that_grows_during_a_copy_does_not_hide_changes_from_it(postgres: Database, tmp_path: Path) -> None:
+def test_an_enum_that_grows_during_a_copy_does_not_hide_changes_from_it(
+    postgres: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     postgres.execute("create type kind as enum ('a', 'b')")
     postgres.execute("create table t (kind kind, id int, v text, primary key (kind, id))")
     postgres.execute("insert into t select 'a', i, 'old' from generate_series(1, 100) i")
@@ -245,19 +249,10 @@ def test_an_enum_that_grows_during_a_copy_does_not_hide_changes_from_it(postgres
         postgres.execute("insert into t values ('b', 0, 'new')")
         until(lambda: shop.values()[-1]["op"] == "c" or (shop.read() and False), "the table is announced")
         postgres.execute("alter type kind add value 'c'")
-        inner = shop.source._snapshot
-        real_watermark = inner._watermark
-        inner.chunk = None
-        calls: list[str] = []
-
-        def watermark() -> tuple[str, int]:
-            if len(calls) == 1:
-                postgres.execute("update t set v = 'new' where id = 90")
-            found = real_watermark()
-            calls.append(found[0])
-            return found
-
-        inner._watermark = watermark  # type: ignore[method-assign]
+        behind_the_rows(monkeypatch, lambda: postgres.execute("update t set v = 'new' where id = 90"))
+        copies = shop.source._snapshot
+        for table in copies._copies:
+            copies.altered(table)  # the chunk in hand, if any, is from before
         values = shop.catch_up()
         assert [value["after"]["v"] for value in values if value["after"]["id"] == 90] == ["new"]
 

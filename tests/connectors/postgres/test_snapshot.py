@@ -2,14 +2,17 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from connectors.postgres import snapshot
-from connectors.postgres.chunk import Progress, Visible, parse_line
+from connectors import snapshot
+from connectors.chunk import Progress
+from connectors.postgres import copying
+from connectors.postgres.copying import Visible, parse_line
 from connectors.postgres.stream import copy_out
 from tests.connectors.postgres.reading import Reading, reading
 from tests.servers import Database, until
@@ -43,6 +46,19 @@ def folded(shop: Reading) -> dict[Any, dict[str, Any]]:
 def table_rows(postgres: Database, table: str, *names: str) -> dict[Any, dict[str, Any]]:
     cursor = postgres.admin.execute(f"select {', '.join(names)} from {table}".encode())
     return {(row[0],): dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
+
+
+def behind_the_rows(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """`act` once, when a chunk is read and its watermark not yet written."""
+    acts = [act]
+
+    def emit_message(connection: psycopg.Connection[Any], content: str) -> int:
+        if acts:
+            acts.pop()()
+        return real(connection, content)
+
+    real = copying.emit_message
+    monkeypatch.setattr(copying, "emit_message", emit_message)
 
 
 def test_existing_rows_come_first_as_reads_in_key_order(postgres: Database, tmp_path: Path) -> None:
@@ -110,24 +126,13 @@ def test_a_snapshot_never_holds_an_older_form_of_a_row_than_the_stream(postgres:
 
 
 def test_a_row_changed_between_the_watermarks_is_delivered_once_in_its_newer_form(
-    postgres: Database, tmp_path: Path
+    postgres: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     postgres.execute("create table t (id int primary key, v text, big text)")
     postgres.execute("alter table t alter column big set storage external")
     postgres.execute("insert into t select i, 'old', repeat('x', 9000) from generate_series(1, 3) i")
     with reading(postgres, tmp_path) as shop:
-        inner = shop.source._snapshot
-        real_watermark = inner._watermark
-        calls: list[str] = []
-
-        def watermark() -> tuple[str, int]:
-            if len(calls) == 1:  # the chunk is read, its second watermark not yet written
-                postgres.execute("update t set v = 'new' where id = 2")
-            found = real_watermark()
-            calls.append(found[0])
-            return found
-
-        inner._watermark = watermark  # type: ignore[method-assign]
+        behind_the_rows(monkeypatch, lambda: postgres.execute("update t set v = 'new' where id = 2"))
         values = shop.catch_up()
         assert [(value["op"], value["after"]["id"], value["after"]["v"]) for value in values] == [
             ("u", 2, "new"),
@@ -235,16 +240,9 @@ def test_wide_rows_make_small_chunks(postgres: Database, tmp_path: Path, monkeyp
     postgres.execute("create table t (id int primary key, big text)")
     postgres.execute("insert into t select i, repeat('x', 20000) from generate_series(1, 40) i")
     with reading(postgres, tmp_path) as shop:
-        sizes: list[int] = []
-        original = shop.source._snapshot._size_next
-
-        def sized(rows: int, size_bytes: int, took_s: float) -> None:
-            sizes.append(rows)
-            original(rows, size_bytes, took_s)
-
-        monkeypatch.setattr(shop.source._snapshot, "_size_next", sized)
         shop.catch_up()
         assert [shop.key(event)["id"] for event in shop.events] == list(range(1, 41))
+        sizes = [len(batch.events) for batch in shop.batches if batch.snapshot]
         assert len(sizes) > 1
         assert max(sizes) <= 6
 
