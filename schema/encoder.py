@@ -63,6 +63,17 @@ class TableEncoder:
             # The exact way: it finds the unchanged values, or the column that is at fault.
             return [self._cell(i, columns[i][1], value) for i, value in enumerate(values)]
 
+    def partial(self, values: Sequence[Value]) -> list[Value]:
+        """Like `row`, but what the log left out stays UNCHANGED."""
+        return [
+            UNCHANGED if value is UNCHANGED else self._cell(i, self.columns[i][1], value)
+            for i, value in enumerate(values)
+        ]
+
+    def whole(self, cells: Sequence[Value]) -> Row:
+        """`partial`'s cells with the type's own form for what is left out. Raises Unencodable where it has none."""
+        return [cell if isinstance(cell, bytes) else self._cell(i, None, cell) for i, cell in enumerate(cells)]
+
     def key(self, row: Row) -> bytes | None:
         """The row's identity; None for a table without one."""
         if not self._key:

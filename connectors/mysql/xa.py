@@ -1,0 +1,38 @@
+"""XA transactions: logged at XA PREPARE, decided later, perhaps never.
+
+Source: MySQL manual, "XA Transaction States"; sql/xa.cc. A prepared transaction's rows stand in the log as a group of
+their own; XA COMMIT or XA ROLLBACK is another group, any time behind it.
+"""
+
+from collections.abc import Iterator
+from struct import Struct
+from tempfile import SpooledTemporaryFile
+
+from connectors.mysql.coordinates import Coordinates
+
+MEMORY_BYTES = 8 << 20
+"""What one transaction may hold in memory before it goes to a temporary file."""
+
+_HEAD = Struct("<QI")
+
+
+class Undecided:
+    """One transaction's log events, each with its position in the file; `begins` is where a run must begin to see it."""
+
+    def __init__(self, begins: Coordinates) -> None:
+        self.begins = begins
+        self._spool = SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 (closed by `close`)
+
+    def add(self, pos: int, event: bytes) -> None:
+        self._spool.write(_HEAD.pack(pos, len(event)))
+        self._spool.write(event)
+
+    def events(self) -> Iterator[tuple[int, bytes]]:
+        """(position, log event), in their order."""
+        self._spool.seek(0)
+        while head := self._spool.read(_HEAD.size):
+            pos, size = _HEAD.unpack(head)
+            yield pos, self._spool.read(size)
+
+    def close(self) -> None:
+        self._spool.close()
