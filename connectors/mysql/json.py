@@ -7,6 +7,7 @@ Source: MySQL, sql-common/json_binary.h; sql-common/json_dom.cc (wrapper_to_stri
 """
 
 from binascii import b2a_base64
+from functools import lru_cache
 from json.encoder import encode_basestring as quoted
 from struct import Struct
 from typing import Final
@@ -26,8 +27,6 @@ _SCALAR_BYTES: Final = {_LITERAL: 1, _DOUBLE: 8, **_INTEGER_BYTES}
 INLINED: Final = (frozenset({_LITERAL, _INT16, _UINT16}), frozenset({_LITERAL, _INT16, _UINT16, _INT32, _UINT32}))
 """The types that stand where others tell the place, in small objects and arrays and in large ones."""
 
-_KEYS: Final = (Struct("<HH"), Struct("<IH"))
-_VALUES: Final = (Struct("<BH"), Struct("<BI"))
 _DOUBLE_AT: Final = Struct("<d").unpack_from
 _MAX_DEPTH: Final = 100
 
@@ -75,6 +74,9 @@ def _show(shown: list[str], data: bytes, kind: int, at: int, depth: int) -> None
     if kind == _STRING:
         size, at = variable_size(data, at)
         shown.append(quoted(taken(data, at, size).decode()))
+    elif kind == _INT16:
+        number = data[at] | data[at + 1] << 8
+        shown.append(str(number if number < 0x8000 else number - 0x10000))
     elif kind <= LARGE_ARRAY:
         _show_members(shown, data, kind, at, depth + 1)
     elif kind == _LITERAL:
@@ -96,8 +98,7 @@ def _show_members(shown: list[str], data: bytes, kind: int, at: int, depth: int)
         before = "{"
         for key, value_kind, value_at in members(data, kind, at):
             shown.append(before)
-            shown.append(quoted(key.decode()))
-            shown.append(": ")
+            shown.append(_key(key))
             _show(shown, data, value_kind, value_at, depth)
             before = ", "
         shown.append("{}" if before == "{" else "}")
@@ -110,29 +111,37 @@ def _show_members(shown: list[str], data: bytes, kind: int, at: int, depth: int)
         shown.append("[]" if before == "[" else "]")
 
 
+@lru_cache(4096)
+def _key(key: bytes) -> str:
+    return quoted(key.decode()) + ": "
+
+
 def members(data: bytes, kind: int, at: int) -> list[Member]:
     """What the object or array at `at` holds."""
     large = kind & 1
+    keyed = kind <= LARGE_OBJECT
     width = 4 if large else 2
-    count = int.from_bytes(taken(data, at, width), "little")
-    keys_at = at + 2 * width
-    values_at = keys_at + count * (width + 2) if kind <= LARGE_OBJECT else keys_at
-    values = taken(data, values_at, count * (width + 1))
+    count = _number(data, at, large)
+    key_at = at + 2 * width
+    entry_at = key_at + (count * (width + 2) if keyed else 0)
+    if entry_at + count * (width + 1) > len(data):
+        raise _cut_off()
     inlined = INLINED[large]
-    step = width + 1
     found: list[Member] = []
-    entry_at = values_at + 1
-    if kind <= LARGE_OBJECT:
-        places = _KEYS[large].iter_unpack(data[keys_at:values_at])
-        for (key_at, size), (value_kind, place) in zip(places, _VALUES[large].iter_unpack(values), strict=True):
-            key = taken(data, at + key_at, size)
-            found.append((key, value_kind, entry_at if value_kind in inlined else at + place))
-            entry_at += step
-    else:
-        for value_kind, place in _VALUES[large].iter_unpack(values):
-            found.append((b"", value_kind, entry_at if value_kind in inlined else at + place))
-            entry_at += step
+    key = b""
+    for _ in range(count):
+        if keyed:
+            key = taken(data, at + _number(data, key_at, large), data[key_at + width] | data[key_at + width + 1] << 8)
+            key_at += width + 2
+        kind = data[entry_at]
+        found.append((key, kind, entry_at + 1 if kind in inlined else at + _number(data, entry_at + 1, large)))
+        entry_at += width + 1
     return found
+
+
+def _number(data: bytes, at: int, large: int) -> int:
+    n = data[at] | data[at + 1] << 8
+    return n | data[at + 2] << 16 | data[at + 3] << 24 if large else n
 
 
 def size_of(data: bytes, kind: int, at: int) -> int:
@@ -150,8 +159,12 @@ def size_of(data: bytes, kind: int, at: int) -> int:
 
 def taken(data: bytes, at: int, size: int) -> bytes:
     if at + size > len(data):
-        raise ValueError("JSON that ends behind its bytes")
+        raise _cut_off()
     return data[at : at + size]
+
+
+def _cut_off() -> ValueError:
+    return ValueError("JSON that ends behind its bytes")
 
 
 def variable_size(data: bytes, at: int) -> tuple[int, int]:
