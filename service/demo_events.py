@@ -58,7 +58,9 @@ class Follower:
 
 
 def table_of(value: Mapping[str, Any]) -> str:
-    return f"{value['source']['schema']}.{value['source']['table']}"
+    """``schema.table``, on MySQL and MariaDB ``database.table``."""
+    source = value["source"]
+    return f"{source['schema'] if 'schema' in source else source['db']}.{source['table']}"
 
 
 def read_published(directory: Path) -> Iterator[Event]:
@@ -83,7 +85,7 @@ def fold(events: Iterable[Event]) -> dict[str, dict[str, Row]]:
             continue
         table, key = table_of(value), json.dumps(event["key"], sort_keys=True)
         rows = tables.setdefault(table, {})
-        transaction = value["source"]["txId"]
+        transaction = value["source"].get("txId", value["source"].get("gtid"))
         if value["op"] == "d":
             deleted[table] = (transaction, rows.pop(key, {}))
             continue

@@ -6,13 +6,12 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from psycopg.rows import dict_row
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from service.demo_events import differences
 from tests.faults.audit import stored_offset
 from tests.fold import fold, read_events
+from tests.mysql_servers import MysqlDatabase
 from tests.servers import Database, Running, Tailrace, skip, until
 
 NAME = "shop"
@@ -27,14 +26,26 @@ class Told(NamedTuple):
     hint: str
 
 
-class Shop:
+AnyDatabase = TypeVar("AnyDatabase", Database, MysqlDatabase)
+
+
+class BaseShop(Generic[AnyDatabase]):
     """`connector` is a file's content that works; tests lay what is wrong over it."""
 
-    def __init__(self, database: Database, tailrace: Tailrace, **sections: Any) -> None:
+    source: ClassVar[Mapping[str, Any]] = {}
+    database: AnyDatabase
+
+    @property
+    def schema(self) -> str:
+        """What stands before the table in a topic."""
+        return self.database.name
+
+    def __init__(self, database: AnyDatabase, tailrace: Tailrace, **sections: Any) -> None:
         self.database = database
         self.tailrace = tailrace
+        self.table = f"{self.schema}.items"
         sections.setdefault("errors", {"retry_for_s": RETRY_FOR_S})
-        sections.setdefault("source", {"rewind_bytes": 0})
+        sections.setdefault("source", dict(self.source))
         self.connector = database.connector(NAME, **sections)
         self.out = database.folder / "out"
         self._rows = 0
@@ -43,12 +54,9 @@ class Shop:
 
     def sell(self, rows: int = 10) -> None:
         """New rows, and a change of all that are there."""
-        self.database.execute("update items set name = name || '!'")
-        self.database.execute(
-            "insert into items select n, 'item ' || n from generate_series(%s::int, %s::int) n",
-            self._rows + 1,
-            self._rows + rows,
-        )
+        self.database.execute("update items set name = concat(name, '!')")
+        new = ", ".join(f"({n}, 'item {n}')" for n in range(self._rows + 1, self._rows + rows + 1))
+        self.database.execute(f"insert into items values {new}")
         self._rows += rows
 
     def changed(self, **source: Any) -> dict[str, Any]:
@@ -69,9 +77,9 @@ class Shop:
 
     def missing(self) -> list[str]:
         """What the events do not show as the table has it."""
-        with self.database.admin.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute("select * from items").fetchall()
-        return differences({json.dumps({"id": row["id"]}): row for row in rows}, fold(self.out).get("public.items", {}))
+        rows = self.database.execute("select id, name from items")
+        items = {json.dumps({"id": id_}): {"id": id_, "name": name} for id_, name in rows}
+        return differences(items, fold(self.out).get(self.table, {}))
 
     def arrive(self) -> None:
         """Wait until the events are the table."""
@@ -85,6 +93,17 @@ class Shop:
         """Every form of every row that some event showed."""
         afters = [event["value"]["after"] for event in read_events(self.out) if event["value"]]
         return {(after["id"], after["name"]) for after in afters if after}
+
+
+class Shop(BaseShop[Database]):
+    """On Postgres."""
+
+    source: ClassVar[Mapping[str, Any]] = {"rewind_bytes": 0}
+    schema = "public"
+
+
+class MysqlShop(BaseShop[MysqlDatabase]):
+    """On MySQL or MariaDB."""
 
 
 def told_by(running: Running, timeout_s: float = 60) -> Told:
