@@ -141,10 +141,12 @@ def datetime(digits: int, prefix: bytes) -> Encode:
 def log_timestamp(digits: int, prefix: bytes) -> Encode:
     """TIMESTAMP to io.debezium.time.ZonedTimestamp: seconds from 1970-01-01 in four bytes, big-endian, unsigned.
 
-    As much fraction as there is: ``2024-02-29T12:34:56.78Z``. 0 is 0000-00-00 00:00:00.
+    The fraction has all the digits that were declared: ``2024-02-29T12:34:56.780Z``. 0 is 0000-00-00 00:00:00.
     """
-    whole = size_heads(prefix)[_ZONED_BYTES]
-    unit = _UNIT_US[digits]
+    head = size_heads(prefix)[_ZONED_BYTES + (digits + 1 if digits else 0)]
+    tail = b".%%0%ddZ" % digits
+    # An odd digit is stored as two.
+    unit = 10 if digits & 1 else 1
     bits = 8 * FRACTION_BYTES[digits]
     mask = (1 << bits) - 1
 
@@ -152,11 +154,7 @@ def log_timestamp(digits: int, prefix: bytes) -> Encode:
         n = _number(value)
         if n == 0:
             raise _zero_timestamp()
-        us = (n & mask) * unit
-        text = _moment(n >> bits)
-        if us == 0:
-            return whole + text + b"Z"
-        return prefix + sized(text + (b".%06d" % us).rstrip(b"0") + b"Z")
+        return head + _moment(n >> bits) + (tail % ((n & mask) // unit) if digits else b"Z")
 
     return encode
 
@@ -174,15 +172,10 @@ def log_old_timestamp(prefix: bytes) -> Encode:
 
 
 def timestamp(prefix: bytes) -> Encode:
-    whole = size_heads(prefix)[_ZONED_BYTES]
-
     def encode(text: bytes) -> bytes:
         if text[:4] == b"0000":
             raise _zero_timestamp()
-        moment = text.replace(b" ", b"T")
-        if len(moment) < _ZONED_BYTES:
-            return whole + moment + b"Z"
-        return prefix + sized(moment.rstrip(b"0").rstrip(b".") + b"Z")
+        return prefix + sized(text.replace(b" ", b"T") + b"Z")
 
     return encode
 

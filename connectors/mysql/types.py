@@ -309,8 +309,4 @@ def _default(shape: ColumnShape, column: ColumnType) -> bytes:
         return column.encoder(b"")(digits.to_bytes(width(shape), "big"))
     if shape.kind in _STRINGS or shape.kind in _LABELLED:
         return sized(text)
-    if shape.kind in _TIMESTAMPS:
-        # Debezium writes the fraction of a default, and only of a default, with all its digits.
-        column.encoder(b"")(text)
-        return sized(text.replace(b" ", b"T") + b"Z")
     return column.encoder(b"")(text)
