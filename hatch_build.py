@@ -9,6 +9,10 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HOT = [
     "connectors/mysql/envelope.py",
+    "connectors/mysql/geometry.py",
+    "connectors/mysql/json.py",
+    "connectors/mysql/json_diff.py",
+    "connectors/mysql/vector.py",
     "connectors/postgres/arrays.py",
     "connectors/postgres/envelope.py",
     "connectors/postgres/pgoutput.py",
