@@ -8,7 +8,6 @@ strings/decimal.cc (``decimal2bin``), sql/rpl_record.cc; MariaDB's sql/field.cc 
 import zlib
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
-from socket import AF_INET6, inet_ntop
 from struct import Struct
 
 from schema.change import Encode
@@ -238,9 +237,25 @@ def inet4(prefix: bytes) -> Encode:
 
 def inet6(prefix: bytes) -> Encode:
     def encode(value: bytes) -> bytes:
-        return prefix + sized(inet_ntop(AF_INET6, value.ljust(16, b"\x00")).encode())
+        return prefix + sized(_inet6_text(value.ljust(16, b"\x00")).encode())
 
     return encode
+
+
+def _inet6_text(value: bytes) -> str:
+    """As MariaDB's ``Inet6::to_string``: a single group of zeros is left out too, and ``::1.2.3.4`` ends in IPv4."""
+    groups = [value[i] << 8 | value[i + 1] for i in range(0, 16, 2)]
+    gap, gap_size, size = 0, 0, 0
+    for i, group in enumerate(groups):
+        size = 0 if group else size + 1
+        if size > gap_size:
+            gap, gap_size = i - size + 1, size
+    if gap == 0 and (gap_size == 6 or (gap_size == 5 and groups[5] == 0xFFFF)):
+        return f"::{'ffff:' if gap_size == 5 else ''}{IPv4Address(value[12:])}"
+    shown = [f"{group:x}" for group in groups]
+    if not gap_size:
+        return ":".join(shown)
+    return f"{':'.join(shown[:gap])}::{':'.join(shown[gap + gap_size :])}"
 
 
 def uuid(prefix: bytes) -> Encode:
