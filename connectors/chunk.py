@@ -58,15 +58,17 @@ class Progress(NamedTuple):
 
     def of_key(self, key: tuple[str, ...]) -> "Progress":
         """The same where the copy goes by this key; else its begin, for another order has another place in it."""
+        if not self.key and self.after is None:
+            return self._replace(key=key)
         return self if key == self.key else Progress(self.id, key=key, where=self.where)
 
-    def behind(self, rows: int, last_key: Key | None, is_last: bool) -> "Progress":
-        """With a chunk of `rows` delivered; `is_last`: no row lies behind it."""
+    def behind(self, read: "Read") -> "Progress":
+        """With what was `read` delivered; more rows may have moved since it was asked for."""
         if self.ended:
-            moved = self._replace(again=self.again[AGAIN_ROWS:])
+            moved = self._replace(again=self.again[read.again :])
         else:
-            moved = self._replace(after=last_key or self.after, ended=is_last)
-        return moved._replace(rows=self.rows + rows, done=moved.ended and not moved.again)
+            moved = self._replace(after=read.last_key or self.after, ended=read.is_last)
+        return moved._replace(rows=self.rows + len(read.lines), done=moved.ended and not moved.again)
 
     def dump(self) -> str:
         return json.dumps(list(self) if self.where else list(self[:-1]))
@@ -91,7 +93,8 @@ class Progress(NamedTuple):
 class Read(NamedTuple):
     """What one query gave. `version` is the engine's word for the table as it then was.
 
-    `lines` are rows in the engine's own form, none of them empty, in the order of `key`. `low` is where the log
+    `lines` are rows in the engine's own form, none of them empty, in the order of `key`; `is_last` says that no row
+    lies behind them, `again` how many moved rows were asked for. `low` is where the log
     stood before the query, `high` a position behind all that the query saw. `lacks` tells of a transaction that
     stands before `low` whether the query did not see it yet.
     """
@@ -101,6 +104,7 @@ class Read(NamedTuple):
     lines: list[bytes]
     last_key: Key | None
     is_last: bool
+    again: int
     low: int
     high: int
     lacks: Callable[[int], bool]

@@ -247,10 +247,9 @@ class Snapshot(Generic[N, T]):
             assert chunk.read is not None
             if chunk.is_stale or self._copies.get(copy.name.id) is not copy:
                 continue
-            read = chunk.read
-            copy.behind = copy.progress.behind(len(read.lines), read.last_key, read.is_last)
+            copy.behind = copy.progress.behind(chunk.read)
             self._taken = copy
-            return Copied(chunk.table, chunk.rows(), read.low, copy.name.full)
+            return Copied(chunk.table, chunk.rows(), chunk.read.low, copy.name.full)
         for copy in list(self._copies.values()):
             if copy.name.id in self.contained and self._may_begin(copy):
                 return self._take_piece(copy)

@@ -87,11 +87,13 @@ class PostgresReader:
             key = tuple(f"{relation.columns[i].name} {relation.columns[i].type_oid}" for i in table.key)
             progress = progress.of_key(key)
             query = chunk_query(name, table, row_filter, progress, limit.rows).as_string(self._connection)
+            again = min(len(progress.again), AGAIN_ROWS) if progress.ended else 0
             lines = list(copy_out(self._connection, query, None if progress.ended else limit.size_bytes))
         high = emit_message(self._connection, uuid.uuid4().hex)
         is_last = len(lines) < limit.rows and sum(map(len, lines)) < limit.size_bytes
         last_key = key_text(table.key, parse_line(lines[-1])) if lines else None
-        return Read(relation, key, lines, last_key, is_last, low, high, visible.lacks, time.monotonic() - started)
+        took_s = time.monotonic() - started
+        return Read(relation, key, lines, last_key, is_last, again, low, high, visible.lacks, took_s)
 
     def pin(self, name: TableName, streamed: tuple[int, ...]) -> tuple[Relation, str | None, Visible] | NotRead:
         """Within a transaction: hold the table's shape and a database snapshot (shape, row filter, snapshot)."""

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from threading import Barrier, Event, current_thread, main_thread
 from typing import Any
 
 import psycopg
@@ -89,14 +90,20 @@ def test_a_snapshot_resumes_at_its_chunk(postgres: Database, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("small_chunks")
-def test_a_snapshot_never_holds_an_older_form_of_a_row_than_the_stream(postgres: Database, tmp_path: Path) -> None:
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_a_snapshot_never_holds_an_older_form_of_a_row_than_the_stream(
+    postgres: Database, tmp_path: Path, parallel: int
+) -> None:
     postgres.execute("create table t (id int primary key, v int, big text)")
     postgres.execute("alter table t alter column big set storage external")
     postgres.execute("insert into t select i, 0, repeat(md5(i::text), 100) from generate_series(1, 1000) i")
     seed = random.randrange(1 << 30)
     print(f"seed {seed}")
     dice = random.Random(seed)
-    with reading(postgres, tmp_path) as shop, psycopg.connect(postgres.dsn, autocommit=True) as writer:
+    with (
+        reading(postgres, tmp_path, snapshot_parallel=parallel) as shop,
+        psycopg.connect(postgres.dsn, autocommit=True) as writer,
+    ):
         while not shop.source.caught_up():
             key = dice.randrange(1, 1100)
             match dice.randrange(6):
@@ -140,6 +147,53 @@ def test_a_row_changed_between_the_watermarks_is_delivered_once_in_its_newer_for
             ("r", 3, "old"),
         ]
         assert {value["after"]["big"] for value in values} == {"x" * 9000}
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_tables_are_copied_side_by_side_while_the_stream_goes_on(
+    postgres: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each query waits until the other tables' have begun too, and until the stream has delivered a change."""
+    names = ["a", "b", "c"]
+    for name in names:
+        postgres.execute(f"create table {name} (id int primary key, v int, big text)")
+        postgres.execute(f"alter table {name} alter column big set storage external")
+        postgres.execute(f"insert into {name} select i, 0, repeat('x', 9000) from generate_series(1, 60) i")
+    together, streamed = Barrier(3), Event()
+
+    def wait() -> None:
+        if not streamed.is_set():
+            together.wait(30)
+            assert streamed.wait(30)
+
+    real = copying.emit_message
+
+    def emit_message(connection: psycopg.Connection[Any], content: str) -> int:
+        if current_thread() is not main_thread():
+            wait()
+        return real(connection, content)
+
+    monkeypatch.setattr(copying, "emit_message", emit_message)
+    with reading(postgres, tmp_path, snapshot_parallel=3) as shop:
+        shop.read()
+        postgres.execute("update a set v = 1 where id = 1")
+        postgres.execute("update a set v = 2 where id = 1")
+        postgres.execute("update b set v = 1, big = 'y' where id = 2")
+        postgres.execute("delete from c where id = 3")
+        until(lambda: len(shop.events) >= 5 or (shop.read() and False), "the changes are streamed")
+        assert {value and value["op"] for value in shop.values()} == {"u", "d", None}
+        streamed.set()
+        shop.catch_up()
+        newest = {(event.table, shop.key(event)["id"]): shop.value(event) for event in shop.events}
+        assert newest["public.a", 1]["after"] == {"id": 1, "v": 2, "big": "x" * 9000}
+        assert newest["public.b", 2]["after"] == {"id": 2, "v": 1, "big": "y"}
+        assert newest["public.c", 3] is None
+        assert len(newest) == 180
+        assert Counter(event.table for event in shop.events if (shop.value(event) or {}).get("op") == "r") == {
+            "public.a": 60,
+            "public.b": 59,
+            "public.c": 59,
+        }
 
 
 @pytest.mark.usefixtures("small_chunks")
