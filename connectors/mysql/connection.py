@@ -34,6 +34,8 @@ _SESSION = {
     "sql_select_limit": "default",
 }
 _NO_LIMIT = {"mysql": "max_execution_time", "mariadb": "max_statement_time"}
+_SAME_SERVER_ID = 4052
+"""MariaDB's; MySQL has it among the fatal errors of reading the log."""
 _START_ANEW = "run `tailrace offsets reset NAME` and start again: every table is copied anew"
 
 Flavor = Literal["mysql", "mariadb"]
@@ -194,7 +196,7 @@ def source_error(error: pymysql.MySQLError | OSError, config: MysqlConfig) -> So
         return _network_error(cause, where)
     number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = " ".join(str(error.args[-1]).split()) if error.args else ""
-    if number == ER.MASTER_FATAL_ERROR_READING_BINLOG:
+    if number in (ER.MASTER_FATAL_ERROR_READING_BINLOG, _SAME_SERVER_ID):
         return log_error(text, where)
     if number in _WRONG_USER:
         return SourceRefused(
@@ -264,13 +266,13 @@ _GAP = re.compile(
 
 
 def log_error(text: str, where: str) -> SourceError:
-    """What error 1236 means, which has one number for all that hinders the server from sending its log.
+    """What error 1236 means, one number for all that hinders the server from sending its log.
 
     Source: MySQL, sql/rpl_source.cc and sql/rpl_binlog_sender.cc; MariaDB, sql/sql_repl.cc.
     """
     if _GAP.search(text):
         return LogGap(f"{where}: {text}", _START_ANEW)
-    if "same server_uuid/server_id" in text:
+    if "with the same server_" in text:
         return LogBusy(
             f"{where}: another reader came with our server_id",
             "stop the other reader (show replicas; show processlist), or give this one a source.server_id of its own",
