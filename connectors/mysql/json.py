@@ -182,8 +182,6 @@ def variable_size(data: bytes, at: int) -> tuple[int, int]:
         if byte < 128:
             return size, at
         shift += 7
-        if shift > 28:
-            raise ValueError("a length of more than five bytes")
 
 
 def _double(n: float) -> str:

@@ -136,6 +136,10 @@ def test_a_document_cut_off_anywhere_is_refused(large: bytes) -> None:
             text(large[:size])
 
 
+def test_text_that_the_server_kept_as_an_opaque_value_is_text() -> None:
+    assert text(b'\x0f\xfd\x03a"b') == r'"a\"b"'
+
+
 def test_what_is_no_json_is_refused() -> None:
     unknown_type, unknown_literal, infinite = b"\x0d\x00", b"\x04\x03", b"\x0b" + struct.pack("<d", float("inf"))
     endless_length, not_utf8 = b"\x0c" + b"\xff" * 9, b"\x0c\x01\xff"
@@ -244,6 +248,25 @@ def test_partial_updates_become_the_document_that_the_server_has(mysql: MysqlDat
 
 
 @binary_json
+def test_a_member_that_a_partial_update_adds_stands_where_the_server_puts_it(mysql: MysqlDatabase) -> None:
+    mysql.execute("create table t (id int primary key, doc json)")
+    mysql.execute("""insert into t values (1, json_object('fill', repeat('f', 3000), 'doc', '{"b": 1, "dd": 2}'))""")
+    mysql.execute("""update t set doc = json_set(doc, '$.doc', cast('{"b": 1, "dd": 2, "eee": 3}' as json))""")
+    log = RawLog(mysql)
+    mysql.execute("set binlog_row_value_options = PARTIAL_JSON")
+    mysql.execute(
+        "update t set doc = json_set(doc, '$.doc.c', 1, '$.doc.a', 2, '$.doc.cc', 3, '$.doc.dddd', 4, '$.é', 5)"
+    )
+    expected = mysql.execute("select cast(doc as char) from t")
+    # What is no array counts as one of a single cell.
+    mysql.execute("update t set doc = json_set(doc, '$[0].doc[0].a[0]', 6, '$.doc.b[last]', 7, '$.doc.c[1]', 8)")
+    expected += mysql.execute("select cast(doc as char) from t")
+    events = log.take()
+    assert [event[4] for event in events] == [PARTIAL_UPDATE] * 2
+    assert [(text(present(after[1])),) for event in events for _, after in changes(event, [INT, JSON])] == expected
+
+
+@binary_json
 def test_a_partial_image_tells_of_json_columns_that_it_does_not_hold(mysql: MysqlDatabase) -> None:
     columns = ", ".join(f"j{n} json" for n in range(9))
     mysql.execute(f"create table t (id int primary key, {columns})")
@@ -275,13 +298,18 @@ def test_differences_that_do_not_fit_their_document_are_refused() -> None:
         b"\x00\x03$.a" + seven,
         b"\x01\x03$.a" + seven,
         b"\x00\x07$[0][0]" + seven,
-        b"\x00\x01$" + seven,
         b"\x00\x04$[*]" + seven,
         b"\x03\x04$[0]" + seven,
         b"\x00\x04$[0]" + seven[:-1],
     ):
         with pytest.raises((ValueError, LookupError)):
             applied(array, diffs)
+    object_with_a = b"\x00\x01\x00\x0c\x00\x0b\x00\x01\x00\x05\x07\x00a"
+    assert text(object_with_a) == '{"a": 7}'
+    with pytest.raises(ValueError, match="has already"):
+        applied(object_with_a, b"\x01\x03$.a" + seven)
+    with pytest.raises(ValueError, match="the whole document"):
+        applied(array, b"\x02\x01$")
     for nothing in (b"", b"\x04\x00"):
         with pytest.raises((ValueError, LookupError)):
             applied(nothing, b"\x02\x04$[0]")
