@@ -121,6 +121,9 @@ def _forms(shape: ColumnShape) -> _Forms:
     kind, meta = shape.kind, shape.meta
     if kind in _INTEGER_BYTES:
         return _integer(_INTEGER_BYTES[kind], shape.unsigned)
+    if kind == VECTOR or shape.declared.startswith("vector("):
+        # MariaDB logs one as VARBINARY.
+        return _same(vector_type(shape.declared or "vector"))
     if kind in _STRINGS:
         return _string(shape)
     if kind in _LABELLED:
@@ -131,8 +134,6 @@ def _forms(shape: ColumnShape) -> _Forms:
         return _Forms(f"decimal({precision},{scale})", decimal(scale, precision), log, text, b"\x02\x00")
     if kind == FIELD_TYPE.BIT:
         return _bits((meta >> 8) * 8 + (meta & 0xFF))
-    if kind == VECTOR:
-        return _same(vector_type(shape.declared or "vector"))
     if kind == FIELD_TYPE.GEOMETRY:
         return _same(geometry_type(shape.declared or "geometry"))
     if kind == FIELD_TYPE.FLOAT:

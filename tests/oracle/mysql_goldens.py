@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.mysql_servers import MysqlDatabase
+from tests.mysql_servers import Kind, MysqlDatabase
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "mysql"
@@ -31,7 +31,7 @@ class GoldenEvent(NamedTuple):
 def run(database: MysqlDatabase, script: str, offset: int = 0) -> None:
     """The statements of mysql/`script`.sql as far as the server has what they need."""
     database.execute("set session sql_mode = '', time_zone = '+00:00'")
-    for statement in _statements(script, database.flavor):
+    for statement in _statements(script, database.kind):
         database.execute(statement.replace("OFFSET", str(offset)))
 
 
@@ -39,8 +39,10 @@ def ddl() -> list[str]:
     return [line for line in (HERE / "mysql" / "ddl.sql").read_text().splitlines() if not line.startswith("--")]
 
 
-def _statements(script: str, flavor: str) -> Iterator[str]:
-    text = (HERE / "mysql" / f"{script}.sql").read_text().replace(f"-- {flavor}: ", "")
+def _statements(script: str, kind: Kind) -> Iterator[str]:
+    text = (HERE / "mysql" / f"{script}.sql").read_text()
+    for server in (kind.rig, kind.name):
+        text = text.replace(f"-- {server}: ", "")
     lines = (line for line in text.splitlines() if not line.startswith("--"))
     for part in "\n".join(lines).split(";\n"):
         if part.strip():

@@ -1,5 +1,5 @@
 -- Every type and table shape that the goldens cover. Run before the snapshot; changes.sql follows while the engine streams.
--- What stands behind "-- mysql:" only MySQL has.
+-- What stands behind "-- mysql:" or "-- mariadb118:" no other server has.
 create table ints (id int primary key, i1 tinyint, i2 smallint, i3 mediumint, i4 int, i8 bigint, b boolean, t1 tinyint(1), d5 int(5), z int(5) zerofill, z1 tinyint(1) zerofill);
 create table unsigned_ints (id int unsigned primary key, u1 tinyint unsigned, u2 smallint unsigned, u3 mediumint unsigned, u4 int unsigned, u8 bigint unsigned, t1 tinyint(1) unsigned);
 create table serials (id serial primary key, v int);
@@ -23,11 +23,12 @@ create table commas (id int primary key, e enum('a','b,c'));
 create table json_values (id int primary key, j json);
 create table shapes (id int primary key, g geometry, p point, l linestring, po polygon, mp multipoint, ml multilinestring, mpo multipolygon, gc geometrycollection);
 -- mysql: create table srids (id int primary key, p point srid 4326, g geometry srid 0, c geomcollection);
--- mysql: create table vectors (id int primary key, v vector(3), w vector);
+-- mysql: create table vectors (id int primary key, v vector(3), w vector(7));
+-- mariadb118: create table vectors (id int primary key, v vector(3), w vector(7));
 
 create table required (id int not null primary key, i1 tinyint not null, i2 smallint not null, i4 int not null, i8 bigint not null, u8 bigint unsigned not null, b boolean not null, b1 bit(1) not null, b12 bit(12) not null, d decimal(10,2) not null, f float not null, r double not null,
   y year not null, da date not null, dt datetime not null, dt6 datetime(6) not null, ts timestamp not null, ts6 timestamp(6) not null, ti time not null, t6 time(6) not null, c char(5) not null, v varchar(10) not null, t text not null, bi binary(4) not null, vb varbinary(4) not null, bl blob not null,
-  e enum('a','b') not null, s set('a','b') not null, j json not null, g geometry not null, p point not null);
+  e enum('a','b') not null, s set('a','b') not null, j json not null, g geometry not null, p point not null, l linestring not null);
 create table defaults (id int primary key, i1 tinyint default -2, i2 smallint default -2, i3 mediumint default 7, i4 int default 42, i8 bigint default 9000000000, u4 int unsigned default 4294967295, u8 bigint unsigned default 18446744073709551615, b boolean default true, t1 tinyint(1) default 3, b1 bit(1) default b'1', b12 bit(12) default b'101', d decimal(10,2) default 1.5, d0 decimal(5,0) default 7, f float default 1.5, f1 float default 0.1, r double default 2.5,
   y year default 2020, da date default '2020-02-29', dt datetime default '2020-01-01 00:00:00', dt3 datetime(3) default '2020-01-01 00:00:00.123', dt6 datetime(6) default '2020-01-01 00:00:00.123456', ts timestamp null default '2020-01-01 00:00:00', ts6 timestamp(6) null default '2020-01-01 00:00:00.5', ti time default '12:34:56', t6 time(6) default '-12:34:56.789', c char(5) default 'ab', v varchar(10) default 'it''s', ve varchar(10) default '', vn varchar(10) default null, vnull varchar(10) default 'NULL', bi binary(4) default 'ab', vb varbinary(4) default 'ab',
   e enum('a','b') default 'b', s set('a','b','c') default 'a,c', es set('a') default '', z int(5) zerofill default 7, neg int default -1, q varchar(20) default 'a\\b"c');
