@@ -1,4 +1,4 @@
-"""One `tailrace run`, measured from outside: the time from the slot's start to the last offset saved, and what the
+"""One `tailrace run`, measured from outside: the time from the stream's start to the last offset saved, and what the
 connector's process used for it."""
 
 import json
@@ -12,14 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.bench.drain import PUBLICATION, Drained
 
 ROOT = Path(__file__).parents[2]
 SAMPLE_EVERY_S = 0.02
-SLOT_POLL_S = 0.005
+START_POLL_S = 0.005
 START_LIMIT_S = 60.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -74,19 +73,21 @@ def connector(address: Address, name: str, sink: Mapping[str, Any], **source: An
 
 
 class Running:
-    """A started `tailrace run` whose connector reads its slot. `samples` begin there."""
+    """A started `tailrace run` whose connector reads, as `reads` says of the server. `samples` begin there."""
 
-    def __init__(self, address: Address, connector: Mapping[str, Any], *options: str) -> None:
-        self._name = connector["name"]
-        self._state = address.folder / f"{self._name}-state"
-        self._said = address.folder / f"{self._name}.log"
-        file = address.folder / f"{self._name}.json"
+    def __init__(
+        self, folder: Path, connector: Mapping[str, Any], *options: str, reads: Callable[[], bool], run: str = ""
+    ) -> None:
+        """`run` names state and log of several runs of one connector."""
+        self._name = run or connector["name"]
+        self._state = folder / f"{self._name}-state"
+        self._said = folder / f"{self._name}.log"
+        file = folder / f"{self._name}.json"
         file.write_text(json.dumps(connector))
         command = [sys.executable, "-m", "service", "run", str(file), "--state", str(self._state), *options]
         with self._said.open("wb") as said:
             self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=said)
-        with psycopg.connect(address.dsn, autocommit=True) as admin:
-            self._until(lambda: _reads(admin, self._name), SLOT_POLL_S)
+        self._until(reads, START_POLL_S)
         self._pid = _child(self.process.pid)
         first = sample(self._pid)
         if first is None:
@@ -122,7 +123,7 @@ class Running:
 
     def wait_for_offset(self) -> sqlite3.Connection:
         """The state, once it holds an offset."""
-        self._until(lambda: (self._state / "tailrace.db").exists() and self.offset()[0], SLOT_POLL_S)
+        self._until(lambda: (self._state / "tailrace.db").exists() and self.offset()[0], START_POLL_S)
         return self._open()
 
     def offset(self) -> tuple[int, float]:
@@ -177,8 +178,3 @@ def _child(pid: int) -> int:
     """Of whichever thread."""
     (child,) = (int(pid) for file in Path(f"/proc/{pid}/task").glob("*/children") for pid in file.read_text().split())
     return child
-
-
-def _reads(admin: psycopg.Connection[Any], slot: str) -> bool:
-    row = admin.execute("select active from pg_replication_slots where slot_name = %s", [slot]).fetchone()
-    return bool(row and row[0])

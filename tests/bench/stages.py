@@ -83,8 +83,7 @@ class Bench:
         """Snapshot of what `streams` has just left in the table."""
         self._tell("snapshot")
         first = drained("copy", self._address.dsn, workload.TABLE)
-        run = Running(self._address, connector(self._address, "snapshot", {"type": "discard"}), "--until-caught-up")
-        measured = run.finish()
+        measured = self._start(connector(self._address, "snapshot", {"type": "discard"}), "--until-caught-up").finish()
         self._drop_slot("snapshot")
         return Copies(rows, first, drained("copy", self._address.dsn, workload.TABLE), measured)
 
@@ -101,7 +100,7 @@ class Bench:
         with self._prepared(name, "judge"):
             config = connector(self._address, name, self._sinks()[sink], snapshot="never")
             config["delivery"] = {"flush_interval_ms": LATENCY_FLUSH_MS}
-            run = Running(self._address, config)
+            run = self._start(config)
             try:
                 with closing(run.wait_for_offset()) as state:
                     warm_up = self._write(0, rows_per_s, LATENCY_WARM_UP_S)
@@ -148,10 +147,17 @@ class Bench:
     def _stream(self, name: str, sink: Mapping[str, Any], rows: int) -> Measured:
         self._tell(name)
         config = connector(self._address, name, sink, snapshot="never")
-        measured = Running(self._address, config, "--until-caught-up").finish()
+        measured = self._start(config, "--until-caught-up").finish()
         if sink["type"] == "files":
             self._take_files(name, rows)
         return measured
+
+    def _start(self, config: Mapping[str, Any], *options: str) -> Running:
+        reads = "select active from pg_replication_slots where slot_name = %s and active"
+        name = [config["name"]]
+        return Running(
+            self._address.folder, config, *options, reads=lambda: bool(self._admin.execute(reads, name).fetchone())
+        )
 
     def _take_files(self, name: str, rows: int) -> None:
         """Count what was delivered, and make room."""
