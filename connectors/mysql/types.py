@@ -281,6 +281,11 @@ def key_literal(shape: ColumnShape, value: bytes) -> str:
     return f"'{value.decode()}'"
 
 
+def may_be_null(shape: ColumnShape) -> bool:
+    """As the schema has it: for Debezium any geometry but a POINT may be."""
+    return shape.optional or (shape.kind == FIELD_TYPE.GEOMETRY and shape.declared != "point")
+
+
 def constant_default(shape: ColumnShape) -> Default | None:
     """A column's default as its schema shows it; None for none, and for one that the type cannot hold.
 
