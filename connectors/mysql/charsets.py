@@ -1,8 +1,9 @@
 """Text of every charset that the servers have, as Avro: what the server's own CONVERT(c USING utf8mb4) gives.
 
-A code to which the charset gives no character, for which the server would show ``?``, is refused. Python's codecs are
-right for most charsets; what they read otherwise than the servers is listed here. Source: the servers' own CONVERT of
-every code (tests/connectors/mysql/test_charsets.py); MySQL's strings/ctype-extra.cc and its ctype files.
+Python's codecs are right for most charsets; what they read otherwise than the servers is listed here. A code to which
+the charset gives no character, for which the server would show ``?``, is refused; seven codes of big5, for which it
+shows U+FFFD, are what Python reads. Sources: the servers' CONVERT of every code
+(tests/connectors/mysql/test_charsets.py); MySQL's strings/ctype-extra.cc and the ctype file of each charset.
 """
 
 from codecs import charmap_decode
@@ -24,7 +25,6 @@ _NOT_ASCII: Final = frozenset({"ucs2", "utf16", "utf16le", "utf32", "swe7"})
 
 _CODECS: Final = {
     "ascii": "ascii",
-    "big5": "big5",
     "cp1250": "cp1250",
     "cp1251": "cp1251",
     "cp1256": "cp1256",
@@ -35,9 +35,7 @@ _CODECS: Final = {
     "cp932": "cp932",
     "dec8": "latin-1",
     "armscii8": "latin-1",
-    "eucjpms": "euc_jp",
-    "euckr": "euc_kr",
-    "gb18030": "gb18030",
+    "euckr": "cp949",
     "gb2312": "gb2312",
     "gbk": "gbk",
     "geostd8": "cp1252",
@@ -53,11 +51,8 @@ _CODECS: Final = {
     "latin7": "iso8859-13",
     "macce": "mac-latin2",
     "macroman": "mac-roman",
-    "sjis": "shift_jis",
     "swe7": "ascii",
     "tis620": "tis-620",
-    "ucs2": "utf-16-be",
-    "ujis": "euc_jp",
     "utf16": "utf-16-be",
     "utf16le": "utf-16-le",
     "utf32": "utf-32-be",
@@ -94,6 +89,39 @@ _SINGLE_BYTES: Final[dict[str, dict[int, str]]] = {
     "swe7": {0x40: "É", 0x5B: "ÄÖÅÜ", 0x60: "é", 0x7B: "äöåü" + _HOLE},
 }
 """By first code: the characters that differ from those of the codec."""
+
+
+_OTHER_CODES: Final = {
+    "big5": ("big5", {b"\xf9\xd6": "碁銹裏墻恒粧嫺"}),
+    "eucjpms": (
+        "euc_jp",
+        {
+            b"\xa1\xc1": "～∥",
+            b"\xa1\xdd": "－",
+            b"\xa1\xf1": "￠￡",
+            b"\xa2\xcc": "￢",
+            b"\xad\xa1": "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳ⅠⅡⅢⅣⅤⅥⅦⅧⅨⅩ",
+            b"\xad\xc0": "㍉㌔㌢㍍㌘㌧㌃㌶㍑㍗㌍㌦㌣㌫㍊㌻㎜㎝㎞㎎㎏㏄㎡",
+            b"\xad\xdf": "㍻〝〟№㏍℡㊤㊥㊦㊧㊨㈱㈲㈹㍾㍽㍼≒≡∫∮∑√⊥∠∟⊿∵∩∪",
+            b"\x8f\xa2\xb7": "～",
+            b"\x8f\xa2\xc3": "￤",
+            b"\x8f\xf3\xf3": "ⅰⅱⅲⅳⅴⅵⅶⅷⅸⅹⅠⅡ",
+            b"\x8f\xf4\xa1": (
+                "ⅢⅣⅤⅥⅦⅧⅨⅩ＇＂㈱№℡炻仼僴凬匇匤\ufa0e咊坙\ufa0f\ufa10增寬峵嵓\ufa11德悅愠敎昻"
+                "晥\ufa12\uf929栁\ufa13\ufa14橫櫢淸淲瀨\ufa15\ufa16甁皂皞\ufa17礰\ufa18\ufa19\ufa1a\ufa1b竧\ufa1c\ufa1d綠緖\ufa1e荢\ufa1f"
+                "薰\ufa20\ufa21蠇\ufa22譿賴赶\ufa23\ufa24\ufa25郞\ufa26鄕\ufa27\ufa28閒\uf9dc\ufa29霻靍靑\ufa2a\ufa2b\ufa2c馞髙魲\ufa2d黑"
+            ),
+        },
+    ),
+    "gb18030": ("gb18030", {b"\xa8\xbc": "\u1e3f", b"\x81\x35\xf4\x37": "\ue7c7"}),
+    "sjis": ("shift_jis", {b"\x81\x5f": "\\"}),
+    "ujis": ("euc_jp", {b"\xa1\xc0": "\\"}),
+}
+"""By first code, as above, of charsets whose codes have up to four bytes."""
+_EUC: Final = frozenset({"ujis", "eucjpms"})
+_USER_ROWS: Final = range(0xF5, 0xFF)
+_USER_FIRST: Final = 0xE000
+_ROW: Final = 94
 
 
 def text(charset: str, prefix: bytes) -> Encode:
@@ -137,6 +165,10 @@ def decoder(charset: str) -> Decode:
     """Bytes of `charset` to text; what it gives raises UnicodeError. Raises LookupError for an unknown charset."""
     if charset in UTF8:
         return bytes.decode
+    if charset == "ucs2":
+        return _ucs2
+    if charset in _OTHER_CODES:
+        return _multiple_bytes(charset)
     codec = _CODECS[charset]
     others = _SINGLE_BYTES.get(charset)
     if others is None:
@@ -144,5 +176,53 @@ def decoder(charset: str) -> Decode:
     table = list(bytes(range(256)).decode(codec, "replace").replace("\ufffd", _HOLE))
     for first, characters in others.items():
         table[first : first + len(characters)] = characters
-    characters_by_code = "".join(table)
-    return lambda value: charmap_decode(value, "strict", characters_by_code)[0]
+    by_code = "".join(table)
+    return lambda value: charmap_decode(value, "strict", by_code)[0]
+
+
+def _ucs2(value: bytes) -> str:
+    """Two bytes a character; pairs of surrogates are none."""
+    text = value.decode("utf-16-be")
+    if len(text) * 2 != len(value):
+        raise UnicodeError("a surrogate")
+    return text
+
+
+def _multiple_bytes(charset: str) -> Decode:
+    codec, runs = _OTHER_CODES[charset]
+    others: dict[bytes, str] = {}
+    for first, characters in runs.items():
+        for i, character in enumerate(characters):
+            others[first[:-1] + bytes([first[-1] + i])] = character
+    if charset in _EUC:
+        user = [bytes([row, 0xA1 + i]) for row in _USER_ROWS for i in range(_ROW)]
+        others |= {code: chr(_USER_FIRST + i) for i, code in enumerate([*user, *(b"\x8f" + code for code in user)])}
+    misread = frozenset("".join([code.decode(codec, "ignore") for code in others]))
+
+    def decode(value: bytes) -> str:
+        try:
+            text = value.decode(codec)
+        except UnicodeDecodeError:
+            text = ""
+        if text and misread.isdisjoint(text):
+            return text
+        return "".join([others.get(code) or code.decode(codec) for code in _codes(charset, value)])
+
+    return decode
+
+
+def _codes(charset: str, value: bytes) -> list[bytes]:
+    codes = []
+    at = 0
+    while at < len(value):
+        first = value[at]
+        size = 1 if first < 0x80 else 2
+        if charset in _EUC:
+            size = 3 if first == 0x8F else size
+        elif charset == "sjis":
+            size = 1 if 0xA1 <= first <= 0xDF else size
+        elif charset == "gb18030" and size == 2 and 0x30 <= value[at + 1] <= 0x39:
+            size = 4
+        codes.append(value[at : at + size])
+        at += size
+    return codes
