@@ -4,7 +4,11 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-SOURCES = {"postgres": "connectors.postgres.source:PostgresSource"}
+SOURCES = {
+    "postgres": "connectors.postgres.source:PostgresSource",
+    "mysql": "connectors.mysql.source:MysqlSource",
+    "mariadb": "connectors.mysql.source:MariadbSource",
+}
 ENTRY_POINTS = "tailrace.sources"
 
 

@@ -17,7 +17,7 @@ _HEAD = Struct("<QI")
 
 
 class Undecided:
-    """One transaction's log events, each with its position in the file; `begins` is where a run must begin to see it."""
+    """One transaction's log events, each with its position; `begins` is where a run must begin that is to see it."""
 
     def __init__(self, begins: Coordinates) -> None:
         self.begins = begins

@@ -1,0 +1,349 @@
+"""Log events become transactions: where each begins and ends, what it was committed as, whose rows it holds."""
+
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from connectors.errors import SourceError, SourceRefused
+from connectors.mysql import events
+from connectors.mysql.changes import Changes, Group
+from connectors.mysql.config import MysqlConfig
+from connectors.mysql.connection import Server
+from connectors.mysql.coordinates import Coordinates, order
+from connectors.mysql.gtid import MariadbGtids, MysqlGtids
+from connectors.mysql.names import TableName
+from connectors.mysql.place import Place
+from connectors.mysql.statements import Kind, Statement, statement
+from connectors.mysql.structure import Structure
+from connectors.mysql.table import CapturedTable
+from connectors.mysql.xa import Undecided
+from connectors.snapshot import Snapshot
+
+_BEGIN = b"\x00BEGIN"
+_PLAIN_ROWS = (23, 24, 25, 30, 31, 32, 39)
+_NOTHING = (
+    *(events.STOP, events.FORMAT_DESCRIPTION, events.PREVIOUS_GTIDS, events.TRANSACTION_CONTEXT, events.VIEW_CHANGE),
+    *(events.INTVAR, events.RAND, events.USER_VAR, events.IGNORABLE, events.TRANSACTION_PAYLOAD, events.ROTATE),
+    *(events.BINLOG_CHECKPOINT, events.MARIADB_GTID_LIST, events.START_ENCRYPTION),
+    *(events.BEGIN_LOAD_QUERY, events.APPEND_BLOCK, events.DELETE_FILE),
+)
+"""What tells us nothing, or what the caller has dealt with."""
+_IN_XA = (events.TABLE_MAP, events.ROWS_QUERY, events.ANNOTATE_ROWS)
+_LONG_UNDECIDED = 10_000
+"""Transactions behind an undecided one after which an operator should know."""
+
+log = structlog.get_logger("tailrace")
+
+
+class Decoder:
+    """Follows the log, event by event; the events for readers stand in `changes`.
+
+    `inside` says that a transaction is open. `decode` raises MalformedEvent, SchemaError, SourceError, and PyMySQL's
+    errors, for the catalogue is asked where a table's shape is new.
+    """
+
+    def __init__(
+        self,
+        config: MysqlConfig,
+        server: Server,
+        start: Coordinates,
+        changes: Changes,
+        structure: Structure,
+        snapshot: Snapshot[TableName, CapturedTable],
+    ) -> None:
+        self._config = config
+        self._server = server
+        self._changes = changes
+        self._structure = structure
+        self._snapshot = snapshot
+        self._place = Place(start)
+        self._parse = MariadbGtids.parse if server.flavor == "mariadb" else MysqlGtids.parse
+        self._gtids: MariadbGtids | MysqlGtids = self._parse(start.gtids)
+        self._reached = start
+        self._reached_order = order(start)
+        self._begins = start
+        self._event_at = start.pos
+        self._gtid = ""
+        self._has_begin = self._has_rows = False
+        self._xa: str | None = None
+        self._undecided: dict[str, Undecided] = {}
+        self._decided_behind = 0
+        self._replayed: str | None = None
+        self._replay: Iterator[tuple[int, bytes]] = iter(())
+        self._pause = False
+        self.inside = False
+        self._kinds: dict[int, Callable[[bytes], None]] = self._by_kind()
+
+    @property
+    def end(self) -> Coordinates:
+        """Behind the last whole transaction, but before the first whose XA COMMIT is still to come."""
+        for undecided in self._undecided.values():
+            return undecided.begins
+        return self.reached
+
+    @property
+    def reached(self) -> Coordinates:
+        """Behind the last whole transaction, whatever is undecided before it."""
+        return self._reached._replace(gtids=str(self._gtids))
+
+    @property
+    def is_replaying(self) -> bool:
+        return self._replayed is not None
+
+    def has_reached(self, end: Coordinates) -> bool:
+        return self._reached_order >= order(end) and self._gtids.contains(self._parse(end.gtids))  # type: ignore[arg-type]
+
+    def decode(self, event: bytes) -> bool:
+        """One log event. True: stop here, between two transactions, for a copy can go on."""
+        kind = event[4]
+        self._event_at = self._place.step(event)
+        read = self._kinds.get(kind)
+        if read is not None:
+            read(event)
+        elif not events.flags(event) & events.SKIPPABLE:
+            raise SourceError(
+                f"{self._server.flavor} wrote a log event of the unknown type {kind} at {self._here()}",
+                "nothing behind it was delivered; report this with the server's version",
+            )
+        pause, self._pause = self._pause, False
+        return pause
+
+    def _by_kind(self) -> dict[int, Callable[[bytes], None]]:
+        kinds: dict[int, Callable[[bytes], None]] = {
+            events.GTID: self._begin_mysql,
+            events.GTID_TAGGED: self._begin_mysql,
+            events.ANONYMOUS_GTID: self._begin_mysql,
+            events.MARIADB_GTID: self._begin_mariadb,
+            events.QUERY: self._query,
+            events.QUERY_COMPRESSED: self._query,
+            events.EXECUTE_LOAD_QUERY: self._query,
+            events.XID: self._commit,
+            events.XA_PREPARE: self._prepare,
+            events.TABLE_MAP: self._table_map,
+            events.ROWS_QUERY: self._rows_query,
+            events.ANNOTATE_ROWS: self._rows_query,
+            events.HEARTBEAT: self._heartbeat,
+            events.HEARTBEAT_V2: self._heartbeat,
+            events.INCIDENT: self._incident,
+        }
+        kinds.update(dict.fromkeys(_PLAIN_ROWS, self._rows))
+        kinds.update(dict.fromkeys(range(166, 172), self._compressed_rows))
+        kinds.update(dict.fromkeys(_NOTHING, self._pass_by))
+        return kinds
+
+    # -- transactions
+
+    def _begin_mysql(self, event: bytes) -> None:
+        gtid = events.gtid(event)
+        self._begin(event, gtid.text, gtid.commit_us)
+
+    def _begin_mariadb(self, event: bytes) -> None:
+        gtid = events.mariadb_gtid(event)
+        self._begin(event, gtid.text, 0)
+        self._changes.group.thread = gtid.thread
+        self._has_begin = not gtid.flags & events.STANDALONE
+        if gtid.flags & events.XA_PREPARED:
+            self._start_xa(gtid.xid)
+
+    def _begin(self, event: bytes, gtid: str, committed_at_us: int) -> None:
+        if self.inside:
+            raise SourceError(
+                f"the log holds a transaction without an end before {self._here()}",
+                "the server lost it in a crash and nothing of it counts: run `tailrace offsets reset NAME` to copy"
+                " every table anew",
+            )
+        begins = Coordinates(self._place.file, self._event_at)
+        self._begins = begins
+        self._gtid = gtid
+        self._has_begin = self._has_rows = False
+        self.inside = True
+        at_us = committed_at_us or events.timestamp_s(event) * 1_000_000
+        of = order(begins)
+        self._changes.group = Group(of, begins.file, begins.pos, at_us, events.server_id(event), gtid)
+        self._snapshot.begin(of)
+
+    def _commit(self, event: bytes = b"") -> None:
+        self.inside = False
+        if self._gtid:
+            self._gtids = self._gtids + self._gtid
+        if self._undecided:
+            self._count_behind()
+        self._stand_here()
+
+    def _pass_by(self, event: bytes) -> None:
+        if not self.inside:
+            self._stand_here()
+
+    def _stand_here(self) -> None:
+        """Between two transactions. By GTID a stream may begin in front of where our position says."""
+        here = Coordinates(self._place.file, self._place.pos)
+        if (reached := order(here)) > self._reached_order:
+            self._reached, self._reached_order = here, reached
+        self._pause = self._snapshot.passed(self._reached_order)
+
+    def _count_behind(self) -> None:
+        self._decided_behind += 1
+        if self._decided_behind % _LONG_UNDECIDED == 0:
+            xid, undecided = next(iter(self._undecided.items()))
+            log.warning(
+                f"an XA transaction has been prepared and not decided for {self._decided_behind:,} transactions;"
+                " the offset stays before it",
+                xid=xid,
+                position=str(undecided.begins),
+                hint=f"decide it on the server: xa recover, then xa commit {xid} or xa rollback {xid}",
+            )
+
+    def _heartbeat(self, event: bytes) -> None:
+        """The server has no more for us up to a position, which may lie in a file that we have not seen begin."""
+        if self.inside:
+            return
+        there = Coordinates(*events.heartbeat(event))
+        if there.file and order(there) > order(Coordinates(self._place.file, self._place.pos)):
+            self._place.reach(there.file, there.pos)
+        self._stand_here()
+
+    def _incident(self, event: bytes) -> None:
+        raise SourceError(
+            f"the server says at {self._here()} that changes are missing in its log: {events.incident(event)}",
+            "run `tailrace offsets reset NAME` and start again: every table is copied anew",
+        )
+
+    # -- XA
+
+    def _start_xa(self, xid: str) -> None:
+        self._xa = xid
+        before = Coordinates(self._begins.file, self._begins.pos, str(self._gtids))
+        if (older := self._undecided.pop(xid, None)) is not None:
+            older.close()
+        self._undecided[xid] = Undecided(before)
+
+    def _prepare(self, event: bytes) -> None:
+        """The end of a prepared transaction's group, or on MySQL of one that is committed in one phase."""
+        xid, one_phase = events.xa_prepare(event)
+        self._xa = None
+        if one_phase:
+            self._decide(xid, commits=True)
+        else:
+            self._commit()
+
+    def _decide(self, xid: str, *, commits: bool) -> None:
+        """The end of a group that decides; where it commits, `replay` gives the rows first."""
+        self._decided_behind = 0
+        undecided = self._undecided.get(xid)
+        if undecided is not None and commits:
+            self._changes.group.file = undecided.begins.file
+            self._replayed, self._replay = xid, undecided.events()
+            return
+        if undecided is not None:
+            self._undecided.pop(xid).close()
+        elif commits:
+            self._structure.copy_again(
+                f"XA COMMIT {xid} at {self._here()} commits changes that lie before where this run began"
+            )
+        self._commit()
+
+    def replay(self) -> int:
+        """Decode one more log event of an XA transaction that is committed: its size in bytes, 0 where none is left."""
+        if self._replayed is None:
+            return 0
+        for pos, event in self._replay:
+            self._event_at = pos
+            self._kinds[event[4]](event)
+            return len(event)
+        self._undecided.pop(self._replayed).close()
+        self._replayed = None
+        self._commit()
+        return 0
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        for undecided in self._undecided.values():
+            undecided.close()
+
+    # -- statements
+
+    def _query(self, event: bytes) -> None:
+        if event.endswith(_BEGIN):
+            self._changes.group.thread = int.from_bytes(event[19:23], "little")
+            self._has_begin = True
+            return
+        query = events.query(event)
+        if not self.inside:  # a server without GTID events
+            self._begin(event, "", 0)
+        self._changes.group.thread = query.thread
+        said = statement(query.sql, query.schema)
+        if said.kind is Kind.XA_START:
+            self._has_begin = True
+            self._start_xa(said.xid)
+        elif said.kind in (Kind.XA_COMMIT, Kind.XA_ROLLBACK):
+            self._decide(said.xid, commits=said.kind is Kind.XA_COMMIT)
+        elif said.kind is Kind.COMMIT:
+            self._commit()
+        elif said.kind is Kind.ROLLBACK:
+            self._roll_back()
+        elif said.kind in (Kind.SAVEPOINT, Kind.XA_END, Kind.BEGIN):
+            self._has_begin |= said.kind is Kind.BEGIN
+        else:
+            self._change_tables(said, query)
+
+    def _change_tables(self, said: Statement, query: events.Query) -> None:
+        if said.kind is Kind.DML:
+            self._dml(said, query)
+        else:
+            self._structure.ddl(said, query, self._event_at, Coordinates(self._place.file, self._place.pos))
+        self._has_begin |= said.opens_transaction
+        if not self._has_begin:
+            self._commit()
+
+    def _dml(self, said: Statement, query: events.Query) -> None:
+        """A change that was logged as the statement that made it: which rows it changed is not in the log."""
+        tables = self._structure.among(said)
+        if not tables:
+            return
+        names = ", ".join(table.full for table in tables)
+        what = f"a change of {names} is logged as a statement at {self._here()}: {query.sql[:200]}"
+        if self._config.statements == "fail":
+            raise SourceRefused(
+                what,
+                "set binlog_format = ROW for every session, then run `tailrace snapshot` for the table and set"
+                ' source.statements to "skip" until this place is passed',
+            )
+        log.warning(f"left out: {what}", hint="copy the table again: tailrace snapshot NAME TABLE")
+
+    def _roll_back(self) -> None:
+        if self._has_rows:
+            raise SourceError(
+                f"the log holds rows of a transaction that was rolled back at {self._here()}: tables with and without"
+                " transactions were changed together",
+                "run `tailrace offsets reset NAME` to copy every table anew, and keep such tables out of transactions",
+            )
+        self._commit()
+
+    # -- rows
+
+    def _table_map(self, event: bytes) -> None:
+        if self._xa is not None:
+            self._undecided[self._xa].add(self._event_at, event)
+            return
+        self._structure.announce(event, self._begins)
+
+    def _rows_query(self, event: bytes) -> None:
+        if self._xa is not None:
+            self._undecided[self._xa].add(self._event_at, event)
+        elif self._config.query:
+            self._changes.group.query = events.rows_query(event)
+
+    def _compressed_rows(self, event: bytes) -> None:
+        self._rows(events.expanded(event))
+
+    def _rows(self, event: bytes) -> None:
+        if self._xa is not None:
+            self._undecided[self._xa].add(self._event_at, event)
+            return
+        bound = self._structure.bound(event)
+        if bound is not None:
+            self._has_rows = True
+            self._changes.read(bound, event, self._event_at)
+
+    def _here(self) -> str:
+        return f"{self._place.file}:{self._event_at}" + (f" ({self._gtid})" if self._gtid else "")

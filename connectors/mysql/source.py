@@ -1,0 +1,290 @@
+"""MySQL and MariaDB as a source: the stream, and between its transactions the rows of the snapshot."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import ClassVar
+
+import pymysql
+import structlog
+
+from connectors.base import Finding
+from connectors.chunk import Progress
+from connectors.errors import SourceError
+from connectors.mysql import events, preflight, reach
+from connectors.mysql.catalog import Catalog
+from connectors.mysql.changes import Changes
+from connectors.mysql.config import MariadbConfig, MysqlConfig
+from connectors.mysql.connection import source_error
+from connectors.mysql.coordinates import order
+from connectors.mysql.copying import MysqlCopying
+from connectors.mysql.ddl_event import DdlTopic
+from connectors.mysql.decoder import Decoder
+from connectors.mysql.names import TableName
+from connectors.mysql.opening import OpenLog, View, open_log
+from connectors.mysql.rows import MalformedEvent
+from connectors.mysql.scout import Scout
+from connectors.mysql.shape import TableShape
+from connectors.mysql.shapes import Shapes, shapes_in
+from connectors.mysql.structure import Structure, report_patterns
+from connectors.mysql.table import CapturedTable, Tables
+from connectors.snapshot import Copied, Snapshot
+from offsets.position import Offset, Position
+from schema.event import Batch, DeadLetter
+from schema.registry import Registry
+
+BATCH_BYTES = 256 << 10
+LINGER_S = 0.002
+LINGER_INSIDE_S = 0.05
+IDLE_CHECKPOINT_S = 10.0
+DISCOVER_EVERY_S = 5.0
+READING_S = 0.02
+"""How long to wait for the log while a copy is read beside it."""
+
+log = structlog.get_logger("tailrace")
+
+
+class MysqlSource:
+    """One server's committed changes in the order of its binlog, and a copy of what was there before them."""
+
+    Config: ClassVar[type[MysqlConfig]] = MysqlConfig
+    positions = staticmethod(reach.positions)
+    position = staticmethod(reach.position)
+    copied = staticmethod(reach.copied)
+    progress = staticmethod(reach.progress)
+
+    def __init__(
+        self,
+        config: MysqlConfig,
+        *,
+        connector: str,
+        topic_prefix: str,
+        registry: Registry,
+        version: str,
+        dead_letter: Callable[[DeadLetter], None] | None = None,
+    ) -> None:
+        """`dead_letter` takes changes that no event can hold; without it they are errors."""
+        self._config = config
+        self._connector = connector
+        self._topic_prefix = topic_prefix
+        self._registry = registry
+        self._version = version
+        self._dead_letter = dead_letter
+        self._log: OpenLog | None = None
+        self._received: Iterator[bytes] = iter(())
+        self._copied: Copied[CapturedTable] | None = None
+        self._has_read_all = False
+        self._to_close = ExitStack()
+
+    @staticmethod
+    def check(config: MysqlConfig) -> Iterator[Finding]:
+        return preflight.check(config)
+
+    def open(self, after: Offset | None) -> None:
+        self._open(after, after.snapshot if after else {})
+
+    def open_view(self, start: str) -> None:
+        self._config = self._config.model_copy(update={"snapshot": "never"})
+        self._open(View(start), {})
+
+    def snapshot(self, tables: Sequence[str], where: str | None) -> None:
+        known = {table.full: table for table in self._structure.captured()}
+        for full in tables:
+            if full in known:
+                self._snapshot.again(known[full], where)
+            else:
+                log.warning("no such table is captured; it is not copied", connector=self._connector, table=full)
+
+    def read(self, timeout_s: float) -> Batch | None:
+        with self._translated():
+            return self._read(timeout_s)
+
+    def ack(self, position: Position | None) -> None:
+        """The server keeps its binlog by age and size, whatever a reader has delivered."""
+
+    def caught_up(self) -> bool:
+        self._has_read_all = self._has_read_all or self._decoder.has_reached(self._opened().end)
+        return self._has_read_all and not (self._copied or self._snapshot.is_pending)
+
+    def finished(self) -> bool:
+        return self._config.snapshot == "only" and self.caught_up()
+
+    def close(self) -> None:
+        self._to_close.close()
+        self._log = None
+
+    def _open(self, after: Offset | View | None, stored: Mapping[str, str]) -> None:
+        self._log = opened = open_log(self._config, self._connector, after)
+        self._to_close.callback(opened.connection._force_close)
+        self._to_close.callback(opened.stream.close)
+        with self._translated():
+            catalog = Catalog(opened.connection, opened.server)
+            scout = Scout(self._config, opened.server, opened.connection, catalog.ignores_case)
+            known = shapes_in(stored)
+            self._tables = tables = Tables(
+                Shapes(catalog, scout, known), self._registry, self._topic_prefix, opened.server.flavor, self._version
+            )
+            self._copying = copying = MysqlCopying(
+                self._config,
+                self._connector,
+                opened.connection,
+                opened.server,
+                catalog,
+                tables,
+                lambda: self._decoder.reached.gtids,
+            )
+            self._snapshot = Snapshot(self._connector, copying, self._config.snapshot_parallel)
+            self._to_close.callback(self._snapshot.close)
+            self._changes = Changes(tables, self._snapshot, self._dead_letter)
+            ddl = (
+                DdlTopic(self._registry, self._topic_prefix, opened.server.flavor, self._version)
+                if self._config.ddl
+                else None
+            )
+            self._structure = Structure(
+                self._config,
+                catalog,
+                tables,
+                self._snapshot,
+                self._changes,
+                ddl,
+                is_mariadb=opened.server.flavor == "mariadb",
+            )
+            self._decoder = Decoder(
+                self._config, opened.server, opened.start, self._changes, self._structure, self._snapshot
+            )
+            self._to_close.callback(self._decoder.close)
+            self._is_new = after is None
+            self._returned = opened.start
+            self._discover_at = self._idle_at = time.monotonic()
+            self._begin(stored, known, is_new=not isinstance(after, Offset))
+
+    def _begin(self, stored: Mapping[str, str], known: Mapping[str, TableShape], *, is_new: bool) -> None:
+        tables = self._structure.captured()
+        report_patterns(self._config, tables, is_new=is_new)
+        self._structure.meet(tables)
+        self._tables.learn([table for table in tables if table.full not in known], self._opened().start)
+        for table in tables:
+            self._add(table, Progress.load(stored[table.full]) if table.full in stored else None)
+
+    def _read(self, timeout_s: float) -> Batch | None:
+        if not self._decoder.inside:
+            self._between_transactions()
+        if self._copied is not None:
+            return self._read_copied(self._copied)
+        caught_up = self.caught_up()
+        size = self._decode(min(timeout_s, READING_S) if self._snapshot.is_reading else timeout_s)
+        due = self._is_new or self._snapshot.has_noted or self._tables.has_noted
+        due |= not caught_up and self.caught_up()
+        due |= time.monotonic() - self._idle_at >= IDLE_CHECKPOINT_S
+        return self._batch(size, {}) if self._changes.events or due else None
+
+    def _read_copied(self, copied: Copied[CapturedTable]) -> Batch | None:
+        size, more = self._copy_rows(copied)
+        if more:
+            return Batch(self._changes.take(), None, size, {})
+        self._copied = None
+        return self._batch(size, self._snapshot.delivered())
+
+    def _copy_rows(self, copied: Copied[CapturedTable]) -> tuple[int, bool]:
+        """Append the next rows of a copy as events, about BATCH_BYTES: (their size, whether more follow)."""
+        self._changes.tick()
+        now_ns = time.time_ns()
+        reached = self._decoder.reached
+        source = copied.table.block.snapshot(reached.file, reached.pos, now_ns)
+        return self._changes.copied(copied, self._copying.values, source, BATCH_BYTES)
+
+    def _batch(self, size: int, progress: dict[str, str]) -> Batch | None:
+        events = self._changes.take()
+        end = self._decoder.end
+        position = None
+        is_due = self._is_new or self._snapshot.has_noted or self._tables.has_noted
+        if end != self._returned or progress or is_due:
+            position = Position(order(end), str(end), self._opened().origin)
+            progress = self._tables.noted() | self._snapshot.noted() | progress
+            self._returned = end
+            self._idle_at = time.monotonic()
+            self._is_new = False
+        return Batch(events, position, size, progress) if events or position else None
+
+    def _decode(self, timeout_s: float) -> int:
+        """Decode until a batch is full, or nothing more comes soon: the size of what was decoded, in bytes."""
+        stream, decoder = self._opened().stream, self._decoder
+        self._changes.tick()
+        size = 0
+        started = 0.0
+        while True:
+            while replayed := decoder.replay():
+                size += replayed
+                if size >= BATCH_BYTES:
+                    return size
+            for event in self._received:
+                size += len(event)
+                if decoder.decode(event):
+                    return size
+                if decoder.is_replaying or (size >= BATCH_BYTES and decoder.inside):
+                    break
+            if decoder.is_replaying:
+                continue
+            if size >= BATCH_BYTES or (size and time.monotonic() - started >= self._linger_s()):
+                return size
+            received = stream.receive(LINGER_S if size else timeout_s, BATCH_BYTES)
+            if received:
+                started = started or time.monotonic()
+                self._received = unpacked(received)
+            elif not decoder.inside or not size:
+                return size
+
+    def _linger_s(self) -> float:
+        """A transaction is worth waiting for; between two, latency counts more than the size of a batch."""
+        return LINGER_INSIDE_S if self._decoder.inside else LINGER_S
+
+    def _between_transactions(self) -> None:
+        if self._copied is not None:  # its rows may still be on their way through the connection
+            return
+        if time.monotonic() >= self._discover_at or self._structure.has_changed:
+            self._discover()
+        self._snapshot.advance()
+        self._copied = self._snapshot.take()
+
+    def _discover(self) -> None:
+        """Pick up tables that were created or renamed since; a copy of each comes first."""
+        self._discover_at = time.monotonic() + DISCOVER_EVERY_S
+        found = self._structure.discovered()
+        self._structure.meet(found)
+        self._tables.learn(found, self._decoder.reached)
+        for table in found:
+            log.info("new table", connector=self._connector, table=table.full)
+            self._add(table, None)
+
+    def _add(self, table: TableName, progress: Progress | None) -> None:
+        if self._config.snapshot != "never":
+            self._snapshot.add(table, progress)
+
+    def _opened(self) -> OpenLog:
+        assert self._log is not None, "the source is not open"
+        return self._log
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (pymysql.MySQLError, OSError) as error:
+            raise source_error(error, self._config) from None
+        except MalformedEvent as error:
+            raise SourceError(
+                f"{self._config.host} sent what no binlog holds behind {self._decoder.reached}: {error}",
+                "nothing behind it was delivered; report this with the server's version",
+            ) from None
+
+
+class MariadbSource(MysqlSource):
+    Config = MariadbConfig
+
+
+def unpacked(received: list[bytes]) -> Iterator[bytes]:
+    """Log events with those of compressed transactions behind their envelope, decompressed as they are read."""
+    for event in received:
+        yield event
+        if event[4] == events.TRANSACTION_PAYLOAD:
+            yield from events.unpacked(event)
