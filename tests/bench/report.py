@@ -54,46 +54,13 @@ class Report:
         self._more: dict[str, Any] = {}
         self._peaks_mb: list[float] = []
 
-    def streams(self, name: str, streams: Streams) -> None:
-        limit_s = streams.limit_s
-        self._limit(f"{name}: limit", streams.rows, streams.limit_first, limit_s)
-        self._limit(f"{name}: limit again", streams.rows, streams.limit_last, limit_s)
-        for sink, run in streams.runs.items():
-            row = self._run(f"{name}: {sink}", streams.rows, run, limit_s)
-            self._at_least(f"{row.name}, of the limit", SHARES[sink], limit_s / run.seconds)
-            if (name, sink) == CPU_JUDGED:
-                self._at_most(f"{row.name}, CPU us per event", CPU_US, row.cpu_us)
-        self._more[name] = {
-            **_ends(streams),
-            "runs": {sink: _dump(run) for sink, run in streams.runs.items()},
-        }
-
-    def copies(self, copies: Copies) -> None:
-        self._limit("snapshot: COPY", copies.rows, copies.limit_first, copies.limit_s)
-        self._limit("snapshot: COPY again", copies.rows, copies.limit_last, copies.limit_s)
-        row = self._run("snapshot: discard", copies.rows, copies.snapshot, copies.limit_s)
-        self._at_least(f"{row.name}, of the COPY", SNAPSHOT_SHARE, copies.limit_s / copies.snapshot.seconds)
-        self._more["snapshot"] = {**_ends(copies), "run": _dump(copies.snapshot)}
-
     def big_transaction(self, rows: int, run: Measured) -> None:
-        """Its rate has no limit beside it: the server works from its spill files."""
+        """Its rate has no limit beside it: Postgres works from its spill files."""
         name = f"big: {rows} rows"
         self._run(name, rows, run, None)
         self._at_most(f"{name}, peak RSS, MB", PEAK_RSS_MB, _mb(run.peak_rss_bytes))
         self._at_most(f"{name}, growth of RSS, MB", GROWTH_MB, growth_mb(run.samples))
-        self._more["big_transaction"] = {"rows": rows, **_dump(run)}
-
-    def latency(self, sink: str, latency: Latency) -> None:
-        p50_ms, p99_ms = (1000 * latency.quantile(share) for share in (0.5, 0.99))
-        self._at_most(f"latency into {sink}, p99, ms", LATENCY_P99_MS, p99_ms)
-        self._peaks_mb.append(_mb(latency.run[-1].peak_rss_bytes))
-        self._more[f"latency_{sink}"] = {
-            "transactions": latency.transactions,
-            "transactions_per_s": round(latency.achieved_per_s),
-            "p50_ms": p50_ms,
-            "p99_ms": p99_ms,
-            "max_ms": 1000 * latency.latencies_s[-1],
-        }
+        self._more["big_transaction"] = {"rows": rows, **dump(run)}
 
     def peak_rss(self) -> None:
         """The last target: over every run so far."""
@@ -143,6 +110,43 @@ class Report:
         self.targets.append(Target(name, target, measured, at_most=True))
 
 
+class PostgresReport(Report):
+    """Judged beside the limit of the server."""
+
+    def streams(self, name: str, streams: Streams) -> None:
+        limit_s = streams.limit_s
+        self._limit(f"{name}: limit", streams.rows, streams.limit_first, limit_s)
+        self._limit(f"{name}: limit again", streams.rows, streams.limit_last, limit_s)
+        for sink, run in streams.runs.items():
+            row = self._run(f"{name}: {sink}", streams.rows, run, limit_s)
+            self._at_least(f"{row.name}, of the limit", SHARES[sink], limit_s / run.seconds)
+            if (name, sink) == CPU_JUDGED:
+                self._at_most(f"{row.name}, CPU us per event", CPU_US, row.cpu_us)
+        self._more[name] = {
+            **_ends(streams),
+            "runs": {sink: dump(run) for sink, run in streams.runs.items()},
+        }
+
+    def copies(self, copies: Copies) -> None:
+        self._limit("snapshot: COPY", copies.rows, copies.limit_first, copies.limit_s)
+        self._limit("snapshot: COPY again", copies.rows, copies.limit_last, copies.limit_s)
+        row = self._run("snapshot: discard", copies.rows, copies.snapshot, copies.limit_s)
+        self._at_least(f"{row.name}, of the COPY", SNAPSHOT_SHARE, copies.limit_s / copies.snapshot.seconds)
+        self._more["snapshot"] = {**_ends(copies), "run": dump(copies.snapshot)}
+
+    def latency(self, sink: str, latency: Latency) -> None:
+        p50_ms, p99_ms = (1000 * latency.quantile(share) for share in (0.5, 0.99))
+        self._at_most(f"latency into {sink}, p99, ms", LATENCY_P99_MS, p99_ms)
+        self._peaks_mb.append(_mb(latency.run[-1].peak_rss_bytes))
+        self._more[f"latency_{sink}"] = {
+            "transactions": latency.transactions,
+            "transactions_per_s": round(latency.achieved_per_s),
+            "p50_ms": p50_ms,
+            "p99_ms": p99_ms,
+            "max_ms": 1000 * latency.latencies_s[-1],
+        }
+
+
 def growth_mb(samples: list[Sample]) -> float:
     """How much the most of the last quarter is above the most of the second one; start-up is in the first."""
     quarter = len(samples) // 4
@@ -157,7 +161,7 @@ def _ends(stage: Streams | Copies) -> dict[str, Any]:
     return {"limit_first": stage.limit_first._asdict(), "limit_last": stage.limit_last._asdict()}
 
 
-def _dump(run: Measured) -> dict[str, Any]:
+def dump(run: Measured) -> dict[str, Any]:
     """With every nth sample as (seconds since the first, MB)."""
     first_s = run.samples[0].at_s
     shown = run.samples[:: max(1, len(run.samples) // SAMPLES_SHOWN)]
