@@ -12,6 +12,7 @@ HOT = [
     "connectors/mysql/geometry.py",
     "connectors/mysql/json.py",
     "connectors/mysql/json_diff.py",
+    "connectors/mysql/resultset.py",
     "connectors/mysql/vector.py",
     "connectors/postgres/arrays.py",
     "connectors/postgres/envelope.py",

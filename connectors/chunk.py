@@ -24,13 +24,16 @@ TableId = int | str
 
 
 class Captured(Protocol):
-    """One version of a table, as the engine encodes it; `shape` is equal where keys and values mean the same."""
+    """One version of a table, as the engine encodes it.
+
+    `form` is equal in its first part where keys mean the same, in its second where lists of values do.
+    """
 
     @property
     def id(self) -> TableId: ...
 
     @property
-    def shape(self) -> object: ...
+    def form(self) -> tuple[object, object]: ...
 
 
 T = TypeVar("T", bound=Captured)
@@ -133,6 +136,7 @@ class Chunk(Generic[T]):
         self._table: T | None = None
         self._read: Read | None = None
         self._seen: Captured | None = None
+        self._same_keys = self._same_rows = False
         self._early: list[_Change] = []
         self._row_of_key: dict[bytes, int] | None = None
         self._newer: dict[int, list[Value]] = {}
@@ -161,7 +165,7 @@ class Chunk(Generic[T]):
         if self._table is None:
             self._early.append(_Change(0, 0, table, b"", None))
         else:
-            self.is_stale |= table.shape != self._table.shape
+            self.is_stale |= table.form != self._table.form
 
     def change(self, table: Captured, key: bytes, values: list[Value] | None, transaction: int, order: int) -> None:
         """The stream changed the row of `key`: it leaves the chunk, None where it is gone.
@@ -184,10 +188,17 @@ class Chunk(Generic[T]):
     def _apply(self, change: _Change, *, is_early: bool) -> None:
         assert self._read is not None
         assert self._table is not None
+        if not change.key:
+            self.announced(change.table)
+            return
         if change.table is not self._seen:
-            self.is_stale |= change.table.shape != self._table.shape
+            (key, row), (key_now, row_now) = change.table.form, self._table.form
+            self._same_keys, self._same_rows = key == key_now, row == row_now
             self._seen = change.table
-        if self.is_stale or not change.key:
+        self.is_stale |= not (
+            self._same_keys and (self._same_rows or change.values is None or UNCHANGED not in change.values)
+        )
+        if self.is_stale:
             return
         if 0 < change.order < self._read.low:  # the query saw it
             self.is_stale |= self._read.lacks(change.transaction)

@@ -25,10 +25,10 @@ class CapturedTable(NamedTuple):
         return self.relation.oid
 
     @property
-    def shape(self) -> object:
-        """Equal where keys and lists of values mean the same."""
-        columns = self.relation.columns
-        return [(column.name, column.type_oid, column.typmod) for column in columns], self.key
+    def form(self) -> tuple[object, object]:
+        """(of keys, of rows): equal where their values mean the same."""
+        columns = [(column.name, column.type_oid, column.typmod) for column in self.relation.columns]
+        return [columns[i] for i in self.key], columns
 
 
 class Tables:

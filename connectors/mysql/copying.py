@@ -1,0 +1,291 @@
+"""MySQL's and MariaDB's own part of a snapshot: keyset SELECTs for the rows, log orders for what they contain.
+
+A transaction is in the binlog before other sessions see it. What hides there depends on the server: MariaDB tells with
+a consistent snapshot how far in the log it is; MySQL with GTIDs lists those that are visible (`gtid_executed`);
+without GTIDs no more can hide than there are sessions.
+"""
+
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from typing import Any, NamedTuple
+
+import pymysql
+from pymysql.constants import ER
+
+from connectors.chunk import AGAIN_ROWS, Key, Progress, Read
+from connectors.copying import Limit, NotRead, Piece, Reader
+from connectors.mysql.catalog import Catalog
+from connectors.mysql.config import MysqlConfig
+from connectors.mysql.connection import Server, connect, end_of_log
+from connectors.mysql.coordinates import Coordinates, order
+from connectors.mysql.names import TableName, quoted
+from connectors.mysql.resultset import cells
+from connectors.mysql.select import select_lines
+from connectors.mysql.shape import ColumnShape, TableShape
+from connectors.mysql.table import CapturedTable, Tables
+from connectors.mysql.types import key_literal, select_expression
+from schema.change import Value
+
+LOCK_S = 1
+LOCK_EVERY_S = 5.0
+APPLIERS = 1_100
+"""Sessions that `max_connections` does not count: replication's workers, 1,024 at most, and scheduled events."""
+_GONE = (ER.NO_SUCH_TABLE, ER.BAD_DB_ERROR)
+_ALTERED = (ER.BAD_FIELD_ERROR, ER.TABLE_DEF_CHANGED)
+_PINNED = "start transaction with consistent snapshot"
+
+
+class UpTo(NamedTuple):
+    """A piece contains every transaction of the log up to this order."""
+
+    until: int
+
+    def contains(self, transaction: int) -> bool:
+        return True
+
+    def dump(self) -> list[Any]:
+        return [self.until]
+
+
+class MysqlReader:
+    """Reads chunks over a connection, which it closes where it `owns` it. Methods raise pymysql.MySQLError."""
+
+    def __init__(self, connection: Any, server: Server, streamed_gtids: Callable[[], str], *, owns: bool) -> None:
+        self._connection = connection
+        self._server = server
+        self._streamed_gtids = streamed_gtids
+        self._owns = owns
+        self._catalog = Catalog(connection, server)
+
+    def read(self, name: TableName, progress: Progress, limit: Limit, streamed: tuple[int, ...]) -> Read | NotRead:
+        try:
+            if self._server.flavor == "mysql":
+                return self._read(name, progress, limit) if self._sees_all() else NotRead.TOO_EARLY
+            return self._read_pinned(name, progress, limit, streamed)
+        except pymysql.MySQLError as error:
+            if error.args and error.args[0] in _GONE:
+                return NotRead.GONE
+            if error.args and error.args[0] in _ALTERED:  # between the catalogue and the query
+                return NotRead.TOO_EARLY
+            raise
+
+    def stop(self) -> None:
+        """The socket ends, and with it what waits for it."""
+        if self._owns:
+            with suppress(OSError, AttributeError):
+                self._connection._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        if self._owns:
+            self._connection._force_close()
+
+    def _read(self, name: TableName, progress: Progress, limit: Limit) -> Read | NotRead:
+        started = time.monotonic()
+        shape = self._catalog.shape(name.database, name.name)
+        if shape is None:
+            return NotRead.GONE
+        if not shape.key:
+            return NotRead.NO_KEY
+        key = tuple(f"{shape.columns[i].name} {shape.columns[i].declared}" for i in shape.key)
+        progress = progress.of_key(key)
+        again = min(len(progress.again), AGAIN_ROWS) if progress.ended else 0
+        query = chunk_query(shape, progress, limit.rows)
+        lines = list(select_lines(self._connection, query, None if again else limit.size_bytes))
+        is_last = len(lines) < limit.rows and sum(map(len, lines)) < limit.size_bytes
+        last_key = key_text(shape.key, cells(lines[-1])) if lines else None
+        high = order(end_of_log(self._connection, self._server))
+        return Read(shape, key, lines, last_key, is_last, again, 0, high, _lacks_none, time.monotonic() - started)
+
+    def _read_pinned(
+        self, name: TableName, progress: Progress, limit: Limit, streamed: Sequence[int]
+    ) -> Read | NotRead:
+        """MariaDB. `streamed` are the orders where transactions begin."""
+        _run(self._connection, _PINNED)
+        try:
+            status = dict(_run(self._connection, "show status like 'binlog_snapshot_%'"))
+            seen = Coordinates(status["Binlog_snapshot_file"], int(status["Binlog_snapshot_position"]))
+            if streamed and order(seen) <= streamed[-1]:
+                return NotRead.TOO_EARLY
+            return self._read(name, progress, limit)
+        finally:
+            _run(self._connection, "rollback")
+
+    def _sees_all(self) -> bool:
+        if not self._server.gtids:
+            return True
+        query = f"select gtid_subset('{self._streamed_gtids()}', @@global.gtid_executed)"
+        return bool(_run(self._connection, query)[0][0])
+
+
+class MysqlCopying:
+    """Over the source's ordinary connection, besides those of the readers. Methods raise pymysql.MySQLError."""
+
+    def __init__(
+        self,
+        config: MysqlConfig,
+        connector: str,
+        connection: Any,
+        server: Server,
+        catalog: Catalog,
+        tables: Tables,
+        streamed_gtids: Callable[[], str],
+    ) -> None:
+        """`streamed_gtids` tells which transactions the stream has delivered, also from another thread."""
+        self._config = config
+        self._application = f"tailrace {connector} copy"
+        self._connection = connection
+        self._server = server
+        self._catalog = catalog
+        self._tables = tables
+        self._streamed_gtids = streamed_gtids
+        self._unproven: set[str] = set()
+        self._lock_at = 0.0
+        self.hidden = 0
+        if not server.gtids:
+            self.hidden = int(_run(connection, "select @@max_connections")[0][0]) + APPLIERS
+
+    def readers(self, count: int) -> list[Reader[TableName]]:
+        """Raises SourceError."""
+        if count == 1:
+            return [MysqlReader(self._connection, self._server, self._streamed_gtids, owns=False)]
+        readers: list[Reader[TableName]] = []
+        try:
+            while len(readers) < count:
+                connection = connect(self._config, application=self._application)
+                readers.append(MysqlReader(connection, self._server, self._streamed_gtids, owns=True))
+        except BaseException:
+            for reader in readers:
+                reader.close()
+            raise
+        return readers
+
+    def has_key(self, name: TableName) -> bool:
+        shape = self._catalog.shape(name.database, name.name)
+        return shape is None or bool(shape.key)
+
+    def queue(self, name: TableName) -> None:
+        if self.hidden:
+            self._unproven.add(name.full)
+
+    def is_being_written(self, name: TableName) -> bool:
+        """A read lock is given when every transaction that has written is visible; it is given back at once."""
+        if name.full in self._unproven:
+            lock = self._locked(name)
+            if not isinstance(lock, NotRead):
+                lock.close()
+            if lock is not NotRead.TOO_EARLY:
+                self._unproven.remove(name.full)
+        return name.full in self._unproven
+
+    def captured(self, version: TableShape) -> CapturedTable:
+        return self._tables.of(version)
+
+    def key(self, table: CapturedTable, line: bytes) -> bytes:
+        values, columns = cells(line), table.copier.columns
+        return b"".join([columns[i][0](values[i]) for i in table.key])  # type: ignore[arg-type]
+
+    def values(self, table: CapturedTable, line: bytes) -> list[Value]:
+        return list[Value](table.copier.row(cells(line)))
+
+    def piece(self, name: TableName, streamed: tuple[int, ...]) -> Piece | NotRead:
+        """While nobody may write to the table, a database snapshot and a position are of the same moment."""
+        lock = self._locked(name)
+        if isinstance(lock, NotRead):
+            return lock
+        with closing(lock):
+            connection: Any = connect(self._config, application=self._application)
+            _run(connection, "set session transaction isolation level repeatable read")
+            _run(connection, _PINNED)
+            until = order(end_of_log(connection, self._server))
+            shape = Catalog(connection, self._server).shape(name.database, name.name)
+        if shape is None:
+            connection.close()
+            return NotRead.GONE
+        return Piece(shape, UpTo(until), _piece_lines(connection, chunk_query(shape, None, None)))
+
+    def contained(self, dumped: list[Any]) -> UpTo:
+        return UpTo(*dumped)
+
+    def _locked(self, name: TableName) -> Any | NotRead:
+        """A connection that lets nobody write to the table until it is closed.
+
+        Writers wait behind our request, so that it is short and rare.
+        """
+        if time.monotonic() < self._lock_at:
+            return NotRead.TOO_EARLY
+        connection = connect(self._config, application=self._application)
+        try:
+            _run(connection, f"set session lock_wait_timeout = {LOCK_S}")
+            _run(connection, f"lock tables {quoted(name.database)}.{quoted(name.name)} read")
+        except pymysql.MySQLError as error:
+            connection.close()
+            if error.args and error.args[0] == ER.LOCK_WAIT_TIMEOUT:
+                self._lock_at = time.monotonic() + LOCK_EVERY_S
+                return NotRead.TOO_EARLY
+            if error.args and error.args[0] in _GONE:
+                return NotRead.GONE
+            raise
+        return connection
+
+
+def chunk_query(shape: TableShape, progress: Progress | None, limit: int | None) -> str:
+    """The next rows, in key order, at most `limit`: behind the last key; where that has ended, those to read again.
+
+    The whole table, in no order, where `progress` is None.
+    """
+    columns = [shape.columns[i] for i in shape.key]
+    query = f"select {', '.join(map(select_expression, shape.columns))}"
+    query += f" from {quoted(shape.database)}.{quoted(shape.name)}"
+    if progress is None:
+        return query
+    conditions = []
+    if progress.ended:
+        conditions.append(" or ".join(_same(columns, key) for key in progress.again[:AGAIN_ROWS]))
+    elif progress.after is not None:
+        conditions.append(_behind(columns, progress.after))
+    if progress.where:
+        conditions.append(progress.where)
+    if conditions:
+        query += " where " + " and ".join(f"({condition})" for condition in conditions)
+    query += f" order by {', '.join(quoted(column.name) for column in columns)}"
+    return query if limit is None else f"{query} limit {limit}"
+
+
+def key_text(key: Sequence[int], row: Sequence[bytes | None]) -> Key:
+    """The key of a row as its bytes, one character each; `key` are its columns."""
+    return tuple((row[i] or b"").decode("latin1") for i in key)
+
+
+def _same(columns: Sequence[ColumnShape], key: Key) -> str:
+    return " and ".join(
+        f"{quoted(column.name)} = {_literal(column, part)}" for column, part in zip(columns, key, strict=True)
+    )
+
+
+def _behind(columns: Sequence[ColumnShape], key: Key) -> str:
+    """Rows behind `key`, written out, for MySQL uses no index where whole rows are compared."""
+    name, value = quoted(columns[0].name), _literal(columns[0], key[0])
+    if len(columns) == 1:
+        return f"{name} > {value}"
+    return f"{name} >= {value} and ({name} > {value} or ({_behind(columns[1:], key[1:])}))"
+
+
+def _literal(column: ColumnShape, part: str) -> str:
+    return key_literal(column, part.encode("latin1"))
+
+
+def _piece_lines(connection: Any, query: str) -> Iterator[bytes]:
+    with closing(connection):
+        yield from select_lines(connection, query, None)
+
+
+def _lacks_none(transaction: int) -> bool:
+    return False
+
+
+def _run(connection: Any, sql: str) -> tuple[tuple[Any, ...], ...]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return tuple(cursor.fetchall())

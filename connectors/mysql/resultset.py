@@ -1,0 +1,57 @@
+"""The rows of a query as the server sends them: bytes become one line per row, a line becomes cells.
+
+Source: MySQL manual, "Text Resultset": each row is a packet (length u24, sequence number u8, payload), its payload a
+length-encoded string per column, 0xFB for NULL. Pure: no I/O.
+"""
+
+from typing import Final
+
+LONGEST: Final = 0xFFFFFF
+HEAD: Final = 4
+_NULL: Final = 0xFB
+_EOF: Final = 0xFE
+ERROR: Final = 0xFF
+_LONGEST_EOF: Final = 8
+
+
+def split(data: bytes, at: int, lines: list[bytes]) -> int:
+    """Append the rows from `at` on to `lines`; where it stopped.
+
+    That is the end, or the first packet that is not whole, longer than one packet, or no row.
+    """
+    end = len(data)
+    while at + HEAD < end:
+        size = data[at] | data[at + 1] << 8 | data[at + 2] << 16
+        start = at + HEAD
+        stop = start + size
+        if stop > end or size == LONGEST or is_end(data[start], size):
+            break
+        lines.append(data[start:stop])
+        at = stop
+    return at
+
+
+def is_end(first: int, size: int) -> bool:
+    """Whether a packet of `size` bytes that begin with `first` is no row but ends them: EOF, or an error."""
+    return first == ERROR or (first == _EOF and size <= _LONGEST_EOF)
+
+
+def cells(line: bytes) -> list[bytes | None]:
+    """A row's columns as text, None for NULL."""
+    found: list[bytes | None] = []
+    at = 0
+    end = len(line)
+    while at < end:
+        size = line[at]
+        at += 1
+        if size == _NULL:
+            found.append(None)
+            continue
+        if size > _NULL:
+            count = 2 if size == 0xFC else 3 if size == 0xFD else 8
+            size = int.from_bytes(line[at : at + count], "little")
+            at += count
+        stop = at + size
+        found.append(line[at:stop])
+        at = stop
+    return found
