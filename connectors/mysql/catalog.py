@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pymysql
-from pymysql.constants import FIELD_TYPE
+from pymysql.constants import ER, FIELD_TYPE
 
 from connectors.errors import SourceError
-from connectors.mysql.connection import Server
-from connectors.mysql.names import SYSTEM_DATABASES, TableName
+from connectors.mysql.connection import LOCK_TIMEOUT_S, Server
+from connectors.mysql.names import SYSTEM_DATABASES, TableName, quoted
 from connectors.mysql.shape import ColumnShape, TableShape
 from connectors.mysql.tablemap import COMPRESSED_BLOB, COMPRESSED_VARCHAR, ENUM, GEOMETRY, SET, STRING, VECTOR
 
@@ -71,6 +71,7 @@ _LABEL = re.compile(r"'((?:[^'\\]|''|\\.)*)'", re.DOTALL)
 _ESCAPED = re.compile(r"''|\\(.)", re.DOTALL)
 _ESCAPES = {"0": "\0", "n": "\n", "r": "\r"}
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
+_BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
 _NOW = re.compile(r"current_timestamp(\(\d*\))?", re.IGNORECASE)
 
 
@@ -99,6 +100,7 @@ class Catalog:
         self._is_mariadb = server.flavor == "mariadb"
         self._server = server
         self._charsets: dict[int, str] = {}
+        self._told: dict[TableShape, TableShape] = {}
         ((fold,),) = self._rows("select @@lower_case_table_names")
         self.ignores_case = bool(fold)
         """Statements may spell a table's name as they like."""
@@ -125,6 +127,50 @@ class Catalog:
             shapes += [ColumnShape(name, 17, 6, optional=False, declared="timestamp(6)") for name in _PERIOD]
             key = (*key, len(shapes) - 1) if "PRIMARY" in indexes else key
         return TableShape(database, name, tuple(shapes), key)
+
+    def log_has_names(self) -> bool:
+        """Whether the server writes all of a table into the log from now on."""
+        return bool(self._rows("select @@global.binlog_row_metadata = 'FULL'")[0][0])
+
+    def is_settled(self, database: str, name: str) -> bool:
+        """Wait until no statement that redefines the table is under way. False where that takes too long.
+
+        A statement stands in the log before the catalogue shows what it did; the lock on the table is held until then.
+        """
+        self._rows("set session lock_wait_timeout = 1")
+        try:
+            self._rows(f"select 1 from {quoted(database)}.{quoted(name)} limit 0")
+        except pymysql.MySQLError as error:
+            if error.args[0] == ER.LOCK_WAIT_TIMEOUT:
+                return False
+            if error.args[0] not in (ER.NO_SUCH_TABLE, ER.BAD_DB_ERROR):
+                raise
+        finally:
+            self._rows(f"set session lock_wait_timeout = {LOCK_TIMEOUT_S}")
+        return True
+
+    def with_labels(self, shape: TableShape) -> TableShape:
+        """`shape` with the labels that the catalogue hides, as far as rows have them."""
+        if not any(map(hides_labels, shape.columns)):
+            return shape
+        if shape not in self._told:
+            columns = [self._told_column(shape, c) if hides_labels(c) else c for c in shape.columns]
+            self._told[shape] = shape._replace(columns=tuple(columns))
+        return self._told[shape]
+
+    def _told_column(self, shape: TableShape, column: ColumnShape) -> ColumnShape:
+        told = list(column.labels)
+        table, name = f"{quoted(shape.database)}.{quoted(shape.name)}", quoted(column.name)
+        for i, label in enumerate(told):
+            if "?" not in label:
+                continue
+            # A set is a number with a bit for each label, and its text has the labels in the order of the bits.
+            wanted = f"{name} & {1 << i}" if column.kind == SET else f"{name} = {i + 1}"
+            found = self._rows(f"select {name} + 0, {name} from {table} where {wanted} limit 1")
+            for number, text in found:
+                nth = (int(number) & (1 << i) - 1).bit_count()
+                told[i] = text.split(",")[nth] if column.kind == SET else text
+        return column._replace(labels=tuple(told))
 
     def charset(self, collation: int) -> str:
         """The charset that a collation's id in the log stands for; empty for one that the server does not know."""
@@ -175,7 +221,7 @@ class Catalog:
                 return None
         elif "DEFAULT_GENERATED" in column.extra:
             return None
-        return None if "?" in text and is_text and holds_any_character(charset) else text
+        return None if "?" in text and is_text and _holds_any_character(charset) else text
 
     def _rows(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
@@ -191,7 +237,17 @@ def labels(column_type: str) -> tuple[str, ...]:
     return tuple(_unescaped(match[1]) for match in _LABEL.finditer(column_type))
 
 
-def holds_any_character(charset: str) -> bool:
+def hides_labels(column: ColumnShape) -> bool:
+    """Whether a label may be another than the catalogue shows."""
+    return _holds_any_character(column.charset) and any("?" in label for label in column.labels)
+
+
+def is_same_text(catalogued: str, text: str) -> bool:
+    """Whether the catalogue may show `text` like that."""
+    return catalogued == text or catalogued == _BEYOND_BMP.sub("?", text)
+
+
+def _holds_any_character(charset: str) -> bool:
     """Whether the catalogue may show ``?`` for another character."""
     return charset in ("utf8mb4", "utf16", "utf16le", "utf32", "gb18030")
 

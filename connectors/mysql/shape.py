@@ -1,5 +1,6 @@
 """What a table looked like at one point of the log: as much of it as log and catalogue tell."""
 
+import json
 from typing import NamedTuple
 
 
@@ -35,3 +36,14 @@ class TableShape(NamedTuple):
     @property
     def full(self) -> str:
         return f"{self.database}.{self.name}"
+
+    def dump(self) -> str:
+        """As JSON, for the offset."""
+        return json.dumps(self, ensure_ascii=False, separators=(",", ":"))
+
+
+def load(text: str) -> TableShape:
+    """What `dump` wrote; a field that it did not know yet has its default."""
+    database, name, columns, key = json.loads(text)
+    shapes = [ColumnShape(*column)._replace(labels=tuple(column[6])) for column in columns]
+    return TableShape(database, name, tuple(shapes), tuple(key))
