@@ -52,6 +52,7 @@ class MysqlSource:
     position = staticmethod(reach.position)
     copied = staticmethod(reach.copied)
     progress = staticmethod(reach.progress)
+    size_bytes = staticmethod(reach.size_bytes)
 
     def __init__(
         self,
