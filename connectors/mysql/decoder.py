@@ -87,6 +87,11 @@ class Decoder:
         return self._reached._replace(gtids=str(self._gtids))
 
     @property
+    def is_settled(self) -> bool:
+        """`end` is where the stream is."""
+        return not (self.inside or self._undecided)
+
+    @property
     def is_replaying(self) -> bool:
         return self._replayed is not None
 

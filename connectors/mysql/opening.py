@@ -122,11 +122,20 @@ def _begin(config: MysqlConfig, connector: str, connection: Any, server: Server,
     if isinstance(after, View) and after.start == "start":
         return _Start(start_of_log(connection, server), False)
     if isinstance(after, View) and after.start != "now":
-        found = reach.position(config, after.start, reach.positions(config))
-        return _Start(coordinates.parse(found.token), False)
+        return _Start(_named(config, after.start), False)
     start = exact_end_of_log(connection, server)
     log.info("starts as a new connector", connector=connector, position=str(start))
     return _Start(start, server.flavor == "mysql" and server.gtids)
+
+
+def _named(config: MysqlConfig, word: str) -> Coordinates:
+    try:
+        return coordinates.parse(reach.position(config, word, reach.positions(config)).token)
+    except ValueError as error:
+        raise SourceMisconfigured(
+            f"{word!r} is no position of a binlog: {error}",
+            "give now, start, a position as binlog.000003:1547, or a set of GTIDs",
+        ) from None
 
 
 def exact_end_of_log(connection: Any, server: Server) -> Coordinates:

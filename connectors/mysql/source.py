@@ -175,7 +175,7 @@ class MysqlSource:
             return self._read_copied(self._copied)
         caught_up = self.caught_up()
         size = self._decode(min(timeout_s, READING_S) if self._snapshot.is_reading else timeout_s)
-        due = self._is_new or self._snapshot.has_noted or self._tables.has_noted
+        due = self._is_new or self._snapshot.has_noted or self._has_shapes
         due |= not caught_up and self.caught_up()
         due |= time.monotonic() - self._idle_at >= IDLE_CHECKPOINT_S
         return self._batch(size, {}) if self._changes.events or due else None
@@ -199,14 +199,20 @@ class MysqlSource:
         events = self._changes.take()
         end = self._decoder.end
         position = None
-        is_due = self._is_new or self._snapshot.has_noted or self._tables.has_noted
+        shapes = self._tables.noted() if self._has_shapes else {}
+        is_due = self._is_new or self._snapshot.has_noted or shapes
         if end != self._returned or progress or is_due:
             position = Position(order(end), str(end), self._opened().origin)
-            progress = self._tables.noted() | self._snapshot.noted() | progress
+            progress = shapes | self._snapshot.noted() | progress
             self._returned = end
             self._idle_at = time.monotonic()
             self._is_new = False
         return Batch(events, position, size, progress) if events or position else None
+
+    @property
+    def _has_shapes(self) -> bool:
+        """A shape may be stored with a position that all its table's definitions up to now lie before."""
+        return self._tables.has_noted and self._decoder.is_settled
 
     def _decode(self, timeout_s: float) -> int:
         """Decode until a batch is full, or nothing more comes soon: the size of what was decoded, in bytes."""
