@@ -180,7 +180,7 @@ class MysqlCopying:
         return name.full in self._unproven
 
     def captured(self, version: TableShape) -> CapturedTable:
-        return self._tables.of(version)
+        return self._tables.copied(version)
 
     def key(self, table: CapturedTable, line: bytes) -> bytes:
         values, columns = cells(line), table.copier.columns
