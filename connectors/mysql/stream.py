@@ -13,9 +13,10 @@ from struct import Struct
 from typing import Any
 
 import pymysql
+from pymysql.constants import ER
 from pymysql.constants.COMMAND import COM_BINLOG_DUMP, COM_REGISTER_SLAVE
 
-from connectors.errors import SourceError, SourceUnreachable
+from connectors.errors import SourceError, SourceRefused, SourceUnreachable
 from connectors.mysql import events, packets
 from connectors.mysql.config import MysqlConfig
 from connectors.mysql.connection import Server, address, source_error
@@ -82,7 +83,7 @@ class BinlogStream:
             self._register(server_id)
             self._dump(after, server_id, by_gtid, annotate)
         except pymysql.MySQLError as error:
-            raise source_error(error, self._config) from None
+            raise self._refused(error) from None
         self._socket = self._connection._sock
         self._socket.setblocking(False)
         self._file = after.file
@@ -164,7 +165,7 @@ class BinlogStream:
         if payload[0] == 0xFF:
             text = payload[9:] if payload[3:4] == b"#" else payload[3:]
             number = int.from_bytes(payload[1:3], "little")
-            raise source_error(pymysql.OperationalError(number, text.decode("utf-8", "replace")), self._config)
+            raise self._refused(pymysql.OperationalError(number, text.decode("utf-8", "replace")))
         if payload[0] == 0xFE and len(payload) < 9:
             raise SourceUnreachable(f"{self._where}: the server ended the stream", "it is opened again")
         if payload[0] or len(payload) <= HEADER_BYTES + packets.CHECKSUM_BYTES:
@@ -188,6 +189,15 @@ class BinlogStream:
         if event[4] == events.ROTATE:
             self._file, self._last = events.rotate(event)[0], b""
         found.append(event)
+
+    def _refused(self, error: pymysql.MySQLError) -> SourceError:
+        """Behind the login the server calls a missing privilege a wrong password."""
+        if error.args and error.args[0] == ER.ACCESS_DENIED_ERROR:
+            return SourceRefused(
+                f"{self._where}: user {self._config.user} may not read the binary log: REPLICATION SLAVE is missing",
+                "run `tailrace check` for the SQL that grants what is missing",
+            )
+        return source_error(error, self._config)
 
     def _corrupt(self, found: list[bytes]) -> SourceError:
         behind = next((end for event in (*reversed(found), self._last) if event and (end := events.end_pos(event))), 4)

@@ -10,11 +10,12 @@ import pytest
 
 from connectors.errors import LogBusy, LogGap, SourceError, SourceRefused, SourceUnreachable
 from connectors.mysql import events, stream
-from connectors.mysql.connection import connect, identify
+from connectors.mysql.connection import connect, identify, start_of_log
 from connectors.mysql.coordinates import Coordinates
 from connectors.mysql.place import Place
 from tests.connectors.mysql.dump import Dump, config_of, dumping, here
 from tests.mysql_servers import KINDS, LocalMysql, MysqlDatabase, OwnMysql
+from tests.servers import until
 
 pytestmark = pytest.mark.mysql
 
@@ -200,12 +201,24 @@ def test_a_purged_start_is_a_gap(restless: OwnMysql) -> None:
     for _ in range(2):
         restless.execute("insert into t (v) values ('x')")
         restless.execute("flush binary logs")
-    restless.execute(f"purge binary logs to '{here(restless).file}'")
+
+    def purged() -> bool:
+        restless.execute(f"purge binary logs to '{here(restless).file}'")
+        return len(restless.execute("show binary logs")) == 1
+
+    until(purged, "no dump of another test reads the old files")
     for by_gtid in (False, True):
         with dumping(restless, start, by_gtid=by_gtid) as dump, pytest.raises(LogGap) as caught:
             dump.until(lambda event: False)
         assert "reset NAME" in caught.value.hint
         assert not caught.value.retryable
+    connection = connect(config_of(restless), application="test")
+    left = start_of_log(connection, identify(connection))
+    connection.close()
+    assert left == here(restless)._replace(pos=4)
+    restless.execute("create table done (a int)")
+    with dumping(restless, left, by_gtid=True) as dump:
+        dump.until_sql("create table done")
 
 
 def test_a_position_behind_the_end_of_its_file_is_a_gap(mysql: MysqlDatabase) -> None:
@@ -242,6 +255,7 @@ def test_the_server_lists_us_among_its_replicas(mysql: MysqlDatabase) -> None:
 
 def test_a_flipped_byte_in_the_log_is_fatal_and_named(restless: OwnMysql) -> None:
     own = restless
+    own.execute("flush binary logs")
     a_table_with_rows(own, 1)
     before = here(own)
     own.execute("insert into t (v) values ('a value to be corrupted')")
