@@ -1,5 +1,7 @@
 """The databases that the source suite runs on, and their sources read in the test's own process."""
 
+import json
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from schema.decode import Decoder
 from schema.event import Batch, Event
 from schema.registry import LocalRegistry
 from service.state import State
+from tests.mysql_servers import MysqlDatabase
 from tests.servers import Database, until
 
 PREFIX = "shop"
@@ -42,6 +45,9 @@ class Engine(Protocol):
     def cut(self) -> None:
         """The server ends the connection through which it sends its log."""
 
+    def elsewhere(self, position: Position) -> Position:
+        """As another server's log would give it, whose transactions this one never saw."""
+
 
 class PostgresEngine:
     schema = "public"
@@ -61,6 +67,9 @@ class PostgresEngine:
         slots = "select pg_terminate_backend(active_pid) from pg_replication_slots where database = current_database()"
         assert self.execute(f"{slots} and active_pid is not null"), "nobody reads the log"
 
+    def elsewhere(self, position: Position) -> Position:
+        return position._replace(origin=_of_another(position.origin))
+
 
 class PostgresSession:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
@@ -70,6 +79,48 @@ class PostgresSession:
     def run(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         cursor = self._connection.execute(sql.encode(), values or None)
         return cursor.fetchall() if cursor.description else []
+
+
+class MysqlEngine:
+    """MySQL and MariaDB, whose log is the whole server's."""
+
+    def __init__(self, database: MysqlDatabase) -> None:
+        self._database = database
+        self.schema = database.name
+        self.execute = database.execute
+
+    def session(self) -> Session:
+        return MysqlSession(self._database.connect())
+
+    def section(self, **source: Any) -> dict[str, Any]:
+        section: dict[str, Any] = self._database.connector(PREFIX, source=source)["source"]
+        return section
+
+    def cut(self) -> None:
+        dumps = self.execute("select id from information_schema.processlist where command like 'Binlog Dump%'")
+        assert dumps, "nobody reads the log"
+        for (thread,) in dumps:
+            self.execute(f"kill {thread}")
+
+    def elsewhere(self, position: Position) -> Position:
+        coordinates, _, _ = position.token.partition("/")
+        gtids = "4-4711-99999" if self._database.flavor == "mariadb" else f"{uuid.uuid4()}:1-4711"
+        return Position(position.order, f"{coordinates}/{gtids}", _of_another(position.origin))
+
+
+class MysqlSession:
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.close = connection.close
+
+    def run(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, values or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+
+def _of_another(origin: str) -> str:
+    return json.dumps({**json.loads(origin), "system": "4711"})
 
 
 class Reading:
