@@ -54,7 +54,7 @@ class SourceBlock:
         self._origin = _string(version) + _string(connector) + _string(name)
         self._database = _string(database)
         self._table = _optional(table)
-        self._head = self._event = self._thread = self._tail = b""
+        self._head = self._event = self._session = self._tail = b""
         self.begun = 0
         self.at = -1
 
@@ -63,13 +63,13 @@ class SourceBlock:
         self.begun = order
         self.at = -1
         self._head = self._until_file(committed_at_us, committed_at_us * 1000, "false", server_id, gtid, file)
-        self._thread = _NULL if thread is None else _PRESENT + long(thread)
+        self._session = _NULL if thread is None else _PRESENT + long(thread)
 
     def event(self, pos: int, query: str = "") -> None:
         """The rows event that begins at `pos` and the statement it comes from, as far as that is to be shown."""
         self.at = pos
         self._event = self._head + long(pos)
-        self._tail = self._thread + _optional(query)
+        self._tail = self._session + _optional(query)
 
     def change(self, row: int) -> bytes:
         """The `row`-th of the log event last named."""
