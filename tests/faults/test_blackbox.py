@@ -15,9 +15,12 @@ from threading import Event
 
 import pytest
 
+from tests.conftest import OwnMysqlFactory
 from tests.faults import audit
+from tests.faults.mysql_day import MysqlDay
 from tests.faults.postgres_day import PostgresDay
 from tests.faults.workload import WRITERS, Day
+from tests.mysql_servers import KINDS
 from tests.servers import Database, Running, Tailrace, until
 
 ROUND_S = float(os.environ.get("TAILRACE_ROUND_S", "15"))
@@ -119,3 +122,12 @@ def test_every_committed_change_arrives_in_order_whatever_is_killed(
     postgres: Database, tailrace: Tailrace, nth: int
 ) -> None:
     live_through(PostgresDay(postgres), tailrace, postgres.folder / "out")
+
+
+@pytest.mark.mysql
+@pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
+def test_every_committed_change_arrives_in_order_whatever_is_killed_the_server_included(
+    own_mysql: OwnMysqlFactory, tailrace: Tailrace, kind: str
+) -> None:
+    database = own_mysql(kind, "--max-binlog-size=8M")
+    live_through(MysqlDay(database), tailrace, database.folder / "out")
