@@ -8,11 +8,18 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HOT = [
+    "connectors/mysql/charsets.py",
     "connectors/mysql/envelope.py",
+    "connectors/mysql/events.py",
     "connectors/mysql/geometry.py",
+    "connectors/mysql/integers.py",
     "connectors/mysql/json.py",
     "connectors/mysql/json_diff.py",
+    "connectors/mysql/packets.py",
     "connectors/mysql/resultset.py",
+    "connectors/mysql/rows.py",
+    "connectors/mysql/scalars.py",
+    "connectors/mysql/temporal.py",
     "connectors/mysql/vector.py",
     "connectors/postgres/arrays.py",
     "connectors/postgres/envelope.py",

@@ -71,7 +71,9 @@ def decimal(scale: int, prefix: bytes) -> Encode:
             unscaled = _rescaled(text, scale)
         size = ((unscaled if unscaled >= 0 else ~unscaled).bit_length() >> 3) + 1
         head = heads[size] if size < SHORT else prefix + long(size)
-        return head + unscaled.to_bytes(size, "big", signed=True)
+        if unscaled < 0:
+            unscaled += 1 << 8 * size
+        return head + unscaled.to_bytes(size)
 
     return encode
 

@@ -23,6 +23,8 @@ _GROUP = 1_000_000_000
 _SETS = 4096
 _COMPRESSED = 0x80
 _RAW = 0x08
+
+_number = int.from_bytes
 _SIZE_OF_SIZE = 0x07
 
 
@@ -120,23 +122,25 @@ def decimal(precision: int, scale: int, prefix: bytes) -> Encode:
     sign = (all_bits + 1) >> 1
     tail_digits = scale % _GROUP_DIGITS
     tail_bits = 8 * _GROUP_BYTES[tail_digits]
-    tail_mask, tail_power = (1 << tail_bits) - 1, 10**tail_digits
+    tail_mask = (1 << tail_bits) - 1
+    tail_power: int = 10**tail_digits
 
     def encode(value: bytes) -> bytes:
-        bits: int = int.from_bytes(value, "big") ^ sign
+        bits = _number(value) ^ sign
         negative = bits & sign
         if negative:
             bits ^= all_bits
-        tail = bits & tail_mask
         groups = bits >> tail_bits
         if groups >> 32:
             groups = _joined(groups)
-        n = groups * tail_power + tail
+        n = groups * tail_power + (bits & tail_mask)
         if negative:
-            n = -n
-        size = ((n if n >= 0 else ~n).bit_length() >> 3) + 1
-        encoded: bytes = heads[size] + n.to_bytes(size, "big", signed=True)
-        return encoded
+            # ~(n - 1): as long as the number before it, and two's complement.
+            n -= 1
+            size = (n.bit_length() >> 3) + 1
+            return heads[size] + ((1 << 8 * size) + ~n).to_bytes(size)
+        size = (n.bit_length() >> 3) + 1
+        return heads[size] + n.to_bytes(size)
 
     return encode
 
@@ -205,9 +209,15 @@ def members(labels: Sequence[bytes], prefix: bytes) -> Encode:
 
 def members_text(labels: Sequence[bytes], prefix: bytes) -> Encode:
     """The bits as a number's text."""
+    cells: dict[bytes, bytes] = {}
 
     def encode(text: bytes) -> bytes:
-        return prefix + _members(labels, int(text))
+        cell = cells.get(text)
+        if cell is None:
+            cell = prefix + _members(labels, int(text))
+            if len(cells) < _SETS:
+                cells[text] = cell
+        return cell
 
     return encode
 

@@ -17,17 +17,19 @@ FRACTION_BYTES = (0, 1, 1, 2, 2, 3, 3)
 """By digits behind the second: the bytes that hold them in the log."""
 
 _DAY_S = 86_400
-_UNIT_US = (1_000_000, 10_000, 10_000, 100, 100, 1, 1)
-_DATETIME_OFFSET = 1 << 39
+_UNITS_PER_SECOND = (1, 100, 100, 10_000, 10_000, 1_000_000, 1_000_000)
+_DATETIME_OFFSET = 1 << 17
 _TIME_OFFSET = 1 << 23
 _MONTH_DAYS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _MINUTES = [b"T%02d:%02d:" % divmod(minute, 60) for minute in range(24 * 60)]
 _SECONDS = [b"%02d" % second for second in range(60)]
+_THREE_DIGITS = [b"%03d" % n for n in range(1000)]
 _ASCII_ZEROS = (ord("0") * 11) * (3600 + 60 + 1)
 _CLOCK_BYTES = len("12:34:56")
 _DATE_BYTES = len("2024-02-29")
 _ZONED_BYTES = len("2024-02-29T12:34:56Z")
 _HYPHEN = ord("-")
+_COLON = ord(":")
 
 _number = int.from_bytes
 
@@ -98,22 +100,27 @@ def log_datetime(digits: int, prefix: bytes) -> Encode:
 
     Big-endian: a sign bit that is always 1; year * 13 + month in 17 bits; 5 for the day, 5, 6 and 6 for the clock.
     """
-    is_millis = digits <= MILLIS_DIGITS
-    unit = _UNIT_US[digits]
     bits = 8 * FRACTION_BYTES[digits]
     mask = (1 << bits) - 1
+    # Either unit of the result in either unit of the fraction.
+    per_second = 1000 if digits <= MILLIS_DIGITS else 1_000_000
+    divisor = _UNITS_PER_SECOND[digits] // per_second or 1
+    factor = per_second // _UNITS_PER_SECOND[digits] or 1
 
     def encode(value: bytes) -> bytes:
         n = _number(value)
-        us = (n & mask) * unit
-        n = (n >> bits) - _DATETIME_OFFSET
-        year_month = n >> 22
-        year = year_month // 13
-        second = (n >> 12 & 31) * 3600 + (n >> 6 & 63) * 60 + (n & 63)
-        second += days(year << 9 | (year_month - year * 13) << 5 | n >> 17 & 31) * _DAY_S
-        return prefix + long(second * 1000 + us // 1000 if is_millis else second * 1_000_000 + us)
+        clock = n >> bits
+        second = _day_start(clock >> 17) + (clock >> 12 & 31) * 3600 + (clock >> 6 & 63) * 60 + (clock & 63)
+        return prefix + long(second * per_second + (n & mask) * factor // divisor)
 
     return encode
+
+
+@lru_cache(8192)
+def _day_start(packed: int) -> int:
+    """The second at which the day of a DATETIME's first 23 bits begins."""
+    year, month = divmod((packed >> 5) - _DATETIME_OFFSET, 13)
+    return days(year << 9 | month << 5 | packed & 31) * _DAY_S
 
 
 def log_old_datetime(prefix: bytes) -> Encode:
@@ -144,9 +151,7 @@ def log_timestamp(digits: int, prefix: bytes) -> Encode:
     The fraction has all the digits that were declared: ``2024-02-29T12:34:56.780Z``. 0 is 0000-00-00 00:00:00.
     """
     head = size_heads(prefix)[_ZONED_BYTES + (digits + 1 if digits else 0)]
-    tail = b".%%0%ddZ" % digits
-    # An odd digit is stored as two.
-    unit = 10 if digits & 1 else 1
+    factor = 1_000_000 // _UNITS_PER_SECOND[digits]
     bits = 8 * FRACTION_BYTES[digits]
     mask = (1 << bits) - 1
 
@@ -154,7 +159,10 @@ def log_timestamp(digits: int, prefix: bytes) -> Encode:
         n = _number(value)
         if n == 0:
             raise _zero_timestamp()
-        return head + _moment(n >> bits) + (tail % ((n & mask) // unit) if digits else b"Z")
+        if not digits:
+            return head + _moment(n) + b"Z"
+        thousands, rest = divmod((n & mask) * factor, 1000)
+        return head + _moment(n >> bits) + b"." + (_THREE_DIGITS[thousands] + _THREE_DIGITS[rest])[:digits] + b"Z"
 
     return encode
 
@@ -196,7 +204,7 @@ def log_time(digits: int, prefix: bytes) -> Encode:
 
     Big-endian, an offset that makes it positive; 10 bits of hours, 6 and 6 of minutes and seconds, then the fraction.
     """
-    unit = _UNIT_US[digits]
+    factor = 1_000_000 // _UNITS_PER_SECOND[digits]
     bits = 8 * FRACTION_BYTES[digits]
     offset = _TIME_OFFSET << bits
     mask = (1 << bits) - 1
@@ -205,7 +213,7 @@ def log_time(digits: int, prefix: bytes) -> Encode:
         n = _number(value) - offset
         size = n if n >= 0 else -n
         clock = size >> bits
-        us = ((clock >> 12) * 3600 + (clock >> 6 & 63) * 60 + (clock & 63)) * 1_000_000 + (size & mask) * unit
+        us = ((clock >> 12) * 3600 + (clock >> 6 & 63) * 60 + (clock & 63)) * 1_000_000 + (size & mask) * factor
         return prefix + long(us if n >= 0 else -us)
 
     return encode
@@ -229,6 +237,8 @@ def time(prefix: bytes) -> Encode:
     """``-838:59:59.999999``."""
 
     def encode(text: bytes) -> bytes:
+        if text[2] == _COLON and text[0] != _HYPHEN:
+            return prefix + long(_micros_of_clock(text, 0))
         negative = text[0] == _HYPHEN
         hours, _, rest = (text[1:] if negative else text).partition(b":")
         us = int(hours) * 3_600_000_000 + _micros_of_clock(b"00:" + rest, 0)
