@@ -1,5 +1,6 @@
 """What the pipeline asks of a source."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from offsets.position import Offset, Position
@@ -31,6 +32,12 @@ class Source(Protocol):
 
     def read(self, timeout_s: float) -> Batch | None:
         """The next batch, or None where nothing came within `timeout_s`."""
+
+    def snapshot(self, tables: Sequence[str], where: str | None) -> None:
+        """Copy tables again, by full name, whatever was copied before: all rows, or those that fulfil an SQL condition.
+
+        What cannot be copied is warned of. The next batch with a position has the progress that tells of it.
+        """
 
     def ack(self, position: Position | None) -> None:
         """The database may forget up to `position`. None says only that we are alive.

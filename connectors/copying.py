@@ -91,6 +91,9 @@ class Copying(Protocol[N, T]):
     def has_key(self, name: N) -> bool:
         """Also true for a table that is gone: reading it will tell."""
 
+    def refusal(self, name: N, where: str) -> str:
+        """Why the server does not take an SQL condition; empty where it does."""
+
     def queue(self, name: N) -> None:
         """From now on the stream has every change; note who may have written before and is not visible yet."""
 

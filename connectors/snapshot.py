@@ -131,6 +131,9 @@ class Snapshot(Generic[N, T]):
         if where and not self._copying.has_key(name):
             log.warning("snapshot: a table without a key is copied whole or not at all", table=name.full, where=where)
             return
+        if where and (reason := self._copying.refusal(name, where)):
+            log.warning(f"snapshot: the server refuses the condition: {reason}", table=name.full, where=where)
+            return
         self.forget(name)
         self.add(name, Progress(name.id, where=where))
 

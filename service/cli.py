@@ -86,6 +86,23 @@ def tail(
 
 
 @app.command()
+def snapshot(
+    name: Annotated[str, typer.Argument(help="The connector.", metavar="NAME")],
+    tables: Annotated[
+        list[str], typer.Argument(help="Tables as schema.table, on MySQL database.table.", metavar="TABLE")
+    ],
+    where: Annotated[
+        str | None, typer.Option("--where", help="Only rows that fulfil this SQL condition.", metavar="SQL")
+    ] = None,
+    state: StateDir = STATE_DIR,
+) -> None:
+    """Copy tables again while changes go on, whether the connector runs now or is started later."""
+    from service.cli_snapshot import ask
+
+    ask(name, tables, where, state)
+
+
+@app.command()
 def demo(
     seconds: Annotated[int, typer.Option("--seconds", min=1, help="How long the workload runs.", metavar="N")] = 20,
     directory: Annotated[

@@ -6,6 +6,7 @@ from the offset store, which is what every start does.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from threading import Event, Thread
 from typing import NamedTuple
@@ -15,10 +16,12 @@ from offsets.base import OffsetStore
 from offsets.position import Position
 from schema.event import Batch, DeadLetter
 from service.batch_queue import BatchQueue
+from service.snapshot_requests import SnapshotRequests
 from sinks.base import Sink
 from sinks.errors import Rejected
 
 READ_TIMEOUT_S = 0.5
+REQUESTS_EVERY_S = 2.0
 
 
 class Delivery(NamedTuple):
@@ -40,8 +43,12 @@ class Pipeline:
         delivery: Delivery = Delivery(),  # noqa: B008 (immutable)
         clock: Callable[[], float] = time.monotonic,
         dead_letter: Callable[[DeadLetter], None] | None = None,
+        requests: SnapshotRequests | None = None,
     ) -> None:
-        """`dead_letter` takes what the sink rejects; without it a rejection is an error like any other."""
+        """`dead_letter` takes what the sink rejects; without it a rejection is an error like any other.
+
+        `requests` are the copies that an operator asks for.
+        """
         self.connector = connector
         self.source = source
         self.sink = sink
@@ -49,6 +56,7 @@ class Pipeline:
         self.delivery = delivery
         self.clock = clock
         self.dead_letter = dead_letter
+        self.requests = requests
         self.checkpoints = 0
         self._queue = BatchQueue(delivery.queue_bytes)
         self._held: Batch | None = None  # read, but the queue had no room yet
@@ -56,6 +64,11 @@ class Pipeline:
         self._snapshot: dict[str, str] = {}
         self._durable: Position | None = None
         self._checkpointed_at = float("-inf")
+        self._requests_at = float("-inf")
+        self._taken: set[int] = set()
+        self._unnoted: list[int] = []
+        self._noting: deque[tuple[Batch, list[int]]] = deque()
+        self._noted: list[int] = []
         self._reading = True
         self._failure: BaseException | None = None
 
@@ -88,11 +101,14 @@ class Pipeline:
         self._durable = offset.position if offset else None
         self.sink.open()
         self.source.open(offset)
+        self._take_requests()
 
     def read_once(self, timeout_s: float) -> None:
         """One step of the reader: read, hand over, let the server know how far we are."""
         if self._held is None:
+            self._take_requests()
             self._held = self.source.read(timeout_s)
+            self._note_requests(self._held)
         if self._held is not None and self._queue.put(self._held, timeout_s):
             self._held = None
         self.source.ack(self._durable)
@@ -104,6 +120,8 @@ class Pipeline:
             self._write(batch)
             self._snapshot.update(batch.snapshot)
             self._accepted = batch.position or self._accepted
+            if self._noting and self._noting[0][0] is batch:
+                self._noted += self._noting.popleft()[1]
         if self._accepted is not None and self.clock() - self._checkpointed_at >= self.delivery.flush_interval_s:
             self.checkpoint()
         elif batch is None:
@@ -133,8 +151,28 @@ class Pipeline:
         self._durable = self._accepted  # from now on `ack` lets the database forget it
         self._accepted = None
         self._snapshot = {}
+        if self.requests is not None and self._noted:
+            self.requests.remove(self._noted)
+            self._noted = []
         self._checkpointed_at = self.clock()
         self.checkpoints += 1
+
+    def _take_requests(self) -> None:
+        """Hand new requests to the source; each stays in the state until what the source noted of it is stored."""
+        if self.requests is None or self.clock() - self._requests_at < REQUESTS_EVERY_S:
+            return
+        self._requests_at = self.clock()
+        for request in self.requests.of(self.connector):
+            if request.id not in self._taken:
+                self._taken.add(request.id)
+                self._unnoted.append(request.id)
+                self.source.snapshot(request.tables, request.where)
+
+    def _note_requests(self, batch: Batch | None) -> None:
+        """The first position behind a request comes with the progress that holds it."""
+        if self._unnoted and batch is not None and batch.position is not None:
+            self._noting.append((batch, self._unnoted))
+            self._unnoted = []
 
     def _at_end(self, until_caught_up: bool) -> bool:
         if self._held is not None:

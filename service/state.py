@@ -15,13 +15,15 @@ from urllib.parse import quote
 import offsets.sqlite
 import schema.registry
 import service.dead_letters
+import service.snapshot_requests
 from offsets.errors import ConnectorRunning
 from offsets.sqlite import SqliteStore
 from schema.registry import LocalRegistry
 from service.dead_letters import DeadLetters
+from service.snapshot_requests import SnapshotRequests
 
 FILE = "tailrace.db"
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x7461696C  # "tail": tells our file from any other SQLite file
 BUSY_TIMEOUT_S = 30.0
 HOLD_PATIENCE_S = 0.5
@@ -29,7 +31,10 @@ TABLES = """
 create table if not exists connector (name text primary key, config_path text not null) without rowid;
 """
 ALL_TABLES = "".join(
-    (TABLES, offsets.sqlite.TABLES, schema.registry.TABLES, service.dead_letters.TABLES),
+    (
+        *(TABLES, offsets.sqlite.TABLES, schema.registry.TABLES),
+        *(service.dead_letters.TABLES, service.snapshot_requests.TABLES),
+    ),
 )
 
 
@@ -115,6 +120,9 @@ class State:
 
     def dead_letters(self) -> DeadLetters:
         return DeadLetters(self.path)
+
+    def snapshot_requests(self) -> SnapshotRequests:
+        return SnapshotRequests(self.path)
 
     def hold(self, connector: str) -> Hold:
         """Keep every other process away from `connector` until closed. Raises ConnectorRunning, StateError."""

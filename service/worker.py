@@ -105,6 +105,7 @@ class _Attempts:
             closing(self._state.offsets()) as offsets,
             closing(self._state.registry()) as registry,
             closing(self._state.dead_letters()) as dead_letters,
+            closing(self._state.snapshot_requests()) as requests,
         ):
             put_aside = partial(_put_aside, connector.name, dead_letters)
             # Secrets are read at each attempt, so that a password that was changed is found.
@@ -118,7 +119,9 @@ class _Attempts:
             )
             sink = sinks.load(connector.sink_type)(secrets.resolve(connector.sink), registry)
             rejected = put_aside if connector.errors.rejected == "dlq" else None
-            pipeline = Pipeline(connector.name, source, sink, offsets, _delivery(connector), dead_letter=rejected)
+            pipeline = Pipeline(
+                connector.name, source, sink, offsets, _delivery(connector), dead_letter=rejected, requests=requests
+            )
             self._checkpoints = lambda: pipeline.checkpoints
             pipeline.run(self._stop, self._until_caught_up)
             offset = offsets.load(connector.name)

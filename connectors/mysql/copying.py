@@ -34,6 +34,7 @@ APPLIERS = 1_100
 """Sessions that `max_connections` does not count: replication's workers, 1,024 at most, and scheduled events."""
 _GONE = (ER.NO_SUCH_TABLE, ER.BAD_DB_ERROR)
 _ALTERED = (ER.BAD_FIELD_ERROR, ER.TABLE_DEF_CHANGED)
+_MISTAKEN = (ER.BAD_FIELD_ERROR, ER.INVALID_GROUP_FUNC_USE, ER.SP_DOES_NOT_EXIST, ER.OPERAND_COLUMNS)
 _PINNED = "start transaction with consistent snapshot"
 
 
@@ -165,6 +166,15 @@ class MysqlCopying:
         shape = self._catalog.shape(name.database, name.name)
         return shape is None or bool(shape.key)
 
+    def refusal(self, name: TableName, where: str) -> str:
+        try:
+            _run(self._connection, f"select 1 from {_full(name)} where ({where}) limit 0")
+        except (pymysql.ProgrammingError, pymysql.DataError, pymysql.OperationalError) as error:
+            if isinstance(error, pymysql.OperationalError) and error.args[0] not in _MISTAKEN:
+                raise
+            return str(error.args[-1])
+        return ""
+
     def queue(self, name: TableName) -> None:
         if self.hidden:
             self._unproven.add(name.full)
@@ -218,7 +228,7 @@ class MysqlCopying:
         connection = connect(self._config, application=self._application)
         try:
             _run(connection, f"set session lock_wait_timeout = {LOCK_S}")
-            _run(connection, f"lock tables {quoted(name.database)}.{quoted(name.name)} read")
+            _run(connection, f"lock tables {_full(name)} read")
         except pymysql.MySQLError as error:
             connection.close()
             if error.args and error.args[0] == ER.LOCK_WAIT_TIMEOUT:
@@ -251,6 +261,10 @@ def chunk_query(shape: TableShape, progress: Progress | None, limit: int | None)
         query += " where " + " and ".join(f"({condition})" for condition in conditions)
     query += f" order by {', '.join(quoted(column.name) for column in columns)}"
     return query if limit is None else f"{query} limit {limit}"
+
+
+def _full(name: TableName) -> str:
+    return f"{quoted(name.database)}.{quoted(name.name)}"
 
 
 def key_text(key: Sequence[int], row: Sequence[bytes | None]) -> Key:

@@ -169,6 +169,14 @@ class PostgresCopying:
         definition = self._catalog.definition(name.oid)
         return definition is None or bool(definition.key)
 
+    def refusal(self, name: TableName, where: str) -> str:
+        try:
+            with self._connection.transaction():
+                self._connection.execute(f"select from {name.quoted()} where ({where}) limit 0".encode())
+        except (psycopg.ProgrammingError, psycopg.DataError) as error:
+            return error.diag.message_primary or str(error)
+        return ""
+
     def queue(self, name: TableName) -> None:
         """What a transaction wrote before its table was published is not streamed, however late it commits."""
         self._writers[name.oid] = self._catalog.writers(name.oid)

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -47,6 +47,7 @@ class PostgresSource:
     positions = staticmethod(reach.positions)
     position = staticmethod(reach.position)
     copied = staticmethod(reach.copied)
+    copies = staticmethod(reach.copies)
     progress = staticmethod(reach.progress)
     size_bytes = staticmethod(reach.size_bytes)
 
@@ -106,6 +107,15 @@ class PostgresSource:
     def read(self, timeout_s: float) -> Batch | None:
         with self._translated():
             return self._read(timeout_s)
+
+    def snapshot(self, tables: Sequence[str], where: str | None) -> None:
+        with self._translated():
+            known = {table.full: table for table in captured_tables(self._config, self._opened().catalog)}
+            for full in tables:
+                if full in known:
+                    self._snapshot.again(known[full], where)
+                else:
+                    log.warning("snapshot: no such table is captured", connector=self._connector, table=full)
 
     def ack(self, position: Position | None) -> None:
         """Postgres wants to hear from us within wal_sender_timeout; a status goes out when due or asked for."""

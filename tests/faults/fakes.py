@@ -1,6 +1,6 @@
 """A source, a sink and an offset store over one `World`. Each call is at least one step of the scheduler."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from connectors.errors import LogGap, SourceUnreachable
 from offsets.errors import OffsetMovedBackwards, OffsetStoreFailed
@@ -39,6 +39,9 @@ class FakeSource:
 
     def open_view(self, start: str) -> None:
         raise NotImplementedError("a pipeline opens no view")
+
+    def snapshot(self, tables: Sequence[str], where: str | None) -> None:
+        raise NotImplementedError("nobody asks for a copy")
 
     def read(self, timeout_s: float) -> Batch | None:
         self.world.step("source reads")

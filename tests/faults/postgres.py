@@ -4,7 +4,7 @@ Not real here: the socket and its server, the catalogue, and the encoder, whose 
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -56,6 +56,9 @@ class RealSource:
 
     def open_view(self, start: str) -> None:
         raise NotImplementedError("a pipeline opens no view")
+
+    def snapshot(self, tables: Sequence[str], where: str | None) -> None:
+        raise NotImplementedError("nobody asks for a copy")
 
     def read(self, timeout_s: float) -> Batch | None:
         with self._installed():
