@@ -214,10 +214,11 @@ class Changes:
         self._append(table, key, table.encoder.create(row, source, self._clock))
 
     def _slow_delete(self, table: CapturedTable, before: Image, source: bytes) -> None:
-        row = _old_row(table, before)
+        old = _old_row(table, before)
         if self._snapshot.is_pending:
-            self._snapshot.changed(table, table.encoder.key(row), None)
-        self._delete(table, row, source)
+            self._snapshot.changed(table, table.encoder.key(old), None)
+        shown = old if UNCHANGED not in before else _shown(table, before)
+        self._delete(table, old if shown is None else shown, source)
 
     def _slow_update(self, table: CapturedTable, before: Image, after: Image, source: bytes) -> None:
         encoder = table.encoder

@@ -1,0 +1,132 @@
+"""A connector that follows what a test does to a database, through the real source."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from offsets.position import Offset
+from schema.event import Event
+from tests.contract.engines import MysqlEngine, Reading, Session, Shop
+from tests.mysql_servers import MysqlDatabase
+from tests.servers import until
+
+END = "the_end"
+"""A row of this table says that nothing of what was done before is still to come."""
+
+
+class Change(NamedTuple):
+    """One event without its envelope; `table` is the name alone."""
+
+    op: str
+    table: str
+    before: Any
+    after: Any
+
+
+def created(table: str, **after: Any) -> Change:
+    return Change("c", table, None, after)
+
+
+def updated(table: str, before: Any, **after: Any) -> Change:
+    return Change("u", table, before, after)
+
+
+def deleted(table: str, **before: Any) -> Change:
+    return Change("d", table, before, None)
+
+
+class Following:
+    """`run` acts in one session; `changes` are the events of all that was done since the last call."""
+
+    def __init__(self, shop: Shop, read: Reading, session: Session) -> None:
+        self.shop = shop
+        self.read = read
+        self._session = session
+        self._seen = 0
+        self._ends = 0
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        """The last one's rows. The connector reads behind each statement, so that it has positions between them."""
+        rows: list[tuple[Any, ...]] = []
+        for sql in statements:
+            rows = self._session.run(sql)
+            self.read.read(0.01)
+        return rows
+
+    def script(self, text: str) -> None:
+        """One statement a line."""
+        self.run(*(line.strip() for line in text.strip().splitlines()))
+
+    def events(self) -> list[Event]:
+        """With their tombstones."""
+        self._ends += 1
+        self.shop.engine.execute(f"insert into {END} values ({self._ends})")
+        until(lambda: self._has_ended() or (self.read.read() and False), "the end")
+        found = self.read.events[self._seen :]
+        self._seen = len(self.read.events)
+        return [event for event in found if not event.table.endswith(END)]
+
+    def changes(self) -> list[Change]:
+        """Without the tombstones, each of which stands behind its delete."""
+        found: list[Change] = []
+        for event in self.events():
+            value = self.read.value(event)
+            if value is None:
+                assert found[-1].op == "d"
+                continue
+            table = event.table.partition(".")[2]
+            found.append(Change(value["op"], table, value["before"], value["after"]))
+        return found
+
+    def _has_ended(self) -> bool:
+        return any(
+            event.table.endswith(END) and self.read.key(event) == {"n": self._ends}
+            for event in self.read.events[self._seen :]
+        )
+
+
+@contextmanager
+def following(
+    database: MysqlDatabase, folder: Path, *before: str, rereads: bool = True, **source: Any
+) -> Iterator[Following]:
+    """A connector that starts behind the statements `before`, without a copy where `source` does not ask for one.
+
+    At the end the log is read again from every position that was given, and must show what it showed the first time.
+    """
+    shop = Shop(MysqlEngine(database), folder)
+    source = {"snapshot": "never", **source}
+    database.execute(f"create table {END} (n int primary key)")
+    for sql in before:
+        database.execute(sql)
+    with closing(shop.engine.session()) as session:
+        with shop.reading(**source) as read:
+            read.catch_up()
+            yield Following(shop, read, session)
+        if rereads:
+            _read_again(shop, read, source)
+
+
+def _read_again(shop: Shop, first: Reading, source: dict[str, Any]) -> None:
+    whole = shown(first)
+    progress: dict[str, str] = {}
+    count = 0
+    for batch in first.batches:
+        count += len(batch.events)
+        progress |= batch.snapshot
+        if batch.position is None or count == len(whole):
+            continue
+        with shop.reading(Offset(batch.position, dict(progress)), **source) as again:
+            again.read_until(len(whole) - count)
+            assert shown(again) == whole[count:], f"read again from {batch.position.token}"
+
+
+def shown(read: Reading) -> list[Any]:
+    """Each event, but for the time of its reading."""
+    found = []
+    for event in read.events:
+        value = read.value(event)
+        if value is not None:
+            value = {name: part for name, part in value.items() if not name.startswith("ts_")}
+        found.append((event.topic, event.key, event.id, value))
+    return found
