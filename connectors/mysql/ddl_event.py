@@ -20,6 +20,7 @@ _WIRE_HEADER = Struct(">xI").pack
 _NULL = b"\x00"
 _PRESENT = b"\x02"
 _NAMESPACE = "io.debezium.connector.schema"
+_CREATE_TABLE = re.compile(r"(?:\s|/\*.*?\*/|(?:--|#)[^\n]*\n)*create\s+(?:or\s+replace\s+)?table\b", re.I | re.S)
 _DECLARED = re.compile(r"(\w+)(?:\(([^)]*)\))?(.*)")
 _OTHER = 1111
 _JDBC = {
@@ -69,7 +70,7 @@ class DdlTopic:
         """`statement` as the log has it. `shapes` are those of the tables it names, ``database.table``, when it is
         done; None where the table is gone. `identity` becomes the event's `id`.
         """
-        is_new = statement.lstrip()[:6].upper() == "CREATE"
+        is_new = _CREATE_TABLE.match(statement) is not None
         changes = [_change(name, shape, is_new) for name, shape in shapes.items()]
         name = _string(database)
         value = b"".join(
