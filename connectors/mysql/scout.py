@@ -67,4 +67,5 @@ class Scout:
         said = statement(query.sql, query.schema)
         if said.kind not in _REDEFINES:
             return []
-        return [table for table in tables if said.concerns(*table, self._ignores_case)]
+        said = said.folded() if self._ignores_case else said
+        return [table for table in tables if said.concerns(*table)]

@@ -47,14 +47,22 @@ class Statement(NamedTuple):
     opens_transaction: bool = False
     moves_rows: bool = False
 
-    def concerns(self, database: str, name: str, ignores_case: bool = False) -> bool:
-        """Whether it may touch a table. `ignores_case`: the server has lower_case_table_names."""
-        if not ignores_case:
-            return (database, name) in self.tables or database in self.databases or name in self.words
-        database, name = database.lower(), name.lower()
-        tables = {(of.lower(), table.lower()) for of, table in self.tables}
-        databases = {of.lower() for of in self.databases}
-        return (database, name) in tables or database in databases or name in {word.lower() for word in self.words}
+    def concerns(self, database: str, name: str) -> bool:
+        """Whether it may touch a table."""
+        return (database, name) in self.tables or database in self.databases or name in self.words
+
+    def folded(self) -> "Statement":
+        """For a server with lower_case_table_names, which stores names in lower case: its names as stored."""
+        return self._replace(
+            tables=tuple(map(_folded, self.tables)),
+            renames=tuple((_folded(old), _folded(new)) for old, new in self.renames),
+            databases=tuple(map(str.lower, self.databases)),
+            words=frozenset(map(str.lower, self.words)),
+        )
+
+
+def _folded(name: Name) -> Name:
+    return name[0].lower(), name[1].lower()
 
 
 _IN_BEGINNINGS: Final = frozenset(

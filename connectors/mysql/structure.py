@@ -81,15 +81,16 @@ class Structure:
 
     def among(self, said: Statement) -> list[TableName]:
         """The captured tables that a statement concerns."""
+        said = said.folded() if self._catalog.ignores_case else said
         named = [TableName(*name) for name in said.tables if is_captured(self._config, *name)]
-        fold = self._catalog.ignores_case
-        met = [table for table in self.known.values() if said.concerns(table.database, table.name, fold)]
+        met = [table for table in self.known.values() if said.concerns(table.database, table.name)]
         return list({table.full: table for table in (*named, *met)}.values())
 
     def ddl(self, said: Statement, query: events.Query, pos: int, behind: Coordinates) -> None:
         """A statement that is no change of rows passes by, between `pos` and `behind`."""
         if said.kind is Kind.OTHER:
             return
+        said = said.folded() if self._catalog.ignores_case else said
         tables = self.among(said)
         self.has_changed = True
         self._by_body.clear()

@@ -178,3 +178,37 @@ def test_without_names_in_the_log_a_connector_follows_what_it_sees_and_what_it_s
     )
     with shop.reading(offset, snapshot="never") as read, pytest.raises(LogGap, match="altered again"):
         read.read_until(1)
+
+
+def test_an_alter_that_the_log_has_in_two_phases_counts_at_its_end_and_names_may_ignore_case(
+    own_mysql: OwnMysqlFactory, tmp_path: Path
+) -> None:
+    database = own_mysql(
+        "mariadb118",
+        "--binlog-row-metadata=MINIMAL",
+        "--binlog-alter-two-phase=ON",
+        "--lower-case-table-names=1",
+    )
+    database.execute("create table Orders (id int primary key, b int)")
+    shop = Shop(MysqlEngine(database), tmp_path)
+    tables = [f"{database.name}.orders"]
+    with shop.reading(snapshot="never", tables=tables) as read:
+        read.catch_up()
+        offset = read.offset
+    run(
+        database,
+        """
+        insert into ORDERS values (1, 1)
+        rename table ORDERS to Archive, ARCHIVE to oRDERS
+        insert into Orders values (2, 2)
+        alter table ORDERS drop b, add c int first
+        insert into orders values (3, 3)
+        """,
+    )
+    with shop.reading(offset, snapshot="never", tables=tables) as read:
+        read.read_until(3)
+    assert seen(read) == [
+        ("orders", {"id": 1, "b": 1}),
+        ("orders", {"id": 2, "b": 2}),
+        ("orders", {"c": 3, "id": 3}),
+    ]

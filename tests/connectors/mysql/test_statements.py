@@ -73,27 +73,29 @@ def test_a_statement_is_known_by_its_words(sql: str, expected: Statement) -> Non
     [
         ("update t, u set t.a = 1", Kind.DML),
         ("delete u from t join u using (a)", Kind.DML),
-        ("with q as (select 1) update t set a = 1", Kind.DML),
-        ("call p('t')", Kind.DML),
-        ("alter everything of t", Kind.DDL),
-        ("a word of the future about `t`", Kind.DDL),
-        (r"alter table u comment 'a\' rename to t", Kind.DDL),
-        ("alter table u comment '", Kind.DDL),
+        ("with q as (select 1) update t set a = (select 1 from u)", Kind.DML),
+        ("call p('t', 'u')", Kind.DML),
+        ("alter everything of t and u", Kind.DDL),
+        ("a word of the future about `t` and `u`", Kind.DDL),
+        # Without backslash escapes, an ALTER of u that ends as a RENAME to t.
+        (r"alter table u comment 'a\', rename to t, comment ''", Kind.DDL),
+        ("alter table u comment 'rename to t", Kind.DDL),
     ],
 )
 def test_where_it_is_not_clear_every_word_may_be_a_table(sql: str, kind: Kind) -> None:
     said = statement(sql, "d")
     assert said.kind is kind
-    assert said.concerns("d", "t") is ("t" in sql.replace("alter table u comment '", "").split() or "t" in said.words)
-    assert said.concerns("d", "u") is ("u" in said.words or U in said.tables)
+    assert said.concerns("d", "t")
+    assert said.concerns("d", "u")
     assert not said.concerns("d", "elsewhere")
 
 
 def test_names_differ_by_case_but_where_the_server_ignores_it() -> None:
-    said = statement("alter table `T` add a int", "D")
+    said = statement("rename table `T` to U", "D")
     assert not said.concerns("d", "t")
-    assert said.concerns("d", "t", ignores_case=True)
-    assert statement("drop database D", "").concerns("d", "t", ignores_case=True)
+    assert said.folded() == statement("rename table t to u", "d")
+    assert statement("drop database D", "").folded().concerns("d", "t")
+    assert statement("call P(T)", "D").folded().concerns("d", "t")
 
 
 def test_a_dropped_database_takes_all_its_tables_along() -> None:
