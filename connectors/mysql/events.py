@@ -340,7 +340,7 @@ def unpacked(event: bytes) -> Iterator[bytes]:
         at = start + size
     packed = BytesIO(event[at + 1 :])
     if compression == 0:
-        read: Callable[[int], bytes] = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True).read
+        read: Callable[[int], bytes] = zstandard.ZstdDecompressor().stream_reader(packed).read
     elif compression == 255:
         read = packed.read
     else:

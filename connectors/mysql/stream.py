@@ -19,7 +19,7 @@ from pymysql.constants.COMMAND import COM_BINLOG_DUMP, COM_REGISTER_SLAVE
 from connectors.errors import SourceError, SourceRefused, SourceUnreachable
 from connectors.mysql import events, packets
 from connectors.mysql.config import MysqlConfig
-from connectors.mysql.connection import Server, address, source_error
+from connectors.mysql.connection import Server, address, log_error, source_error
 from connectors.mysql.coordinates import Coordinates
 from connectors.mysql.gtid import MysqlGtids
 from connectors.mysql.place import Place
@@ -253,9 +253,11 @@ class BinlogStream:
         """Leave out what a file that is read from its beginning has before `start`."""
         kept: list[bytes] = []
         for nth, event in enumerate(found):
-            if self._place.step(event) >= start.pos or self._place.file != start.file:
+            if self._place.step(event) >= start.pos:
                 self._skipping = None
                 return kept + found[nth:]
+            if self._place.file != start.file:
+                raise log_error(f"the start {start.file}:{start.pos} is an impossible position", self._where)
             if event[4] in _TELLING:
                 kept.append(event)
         return kept

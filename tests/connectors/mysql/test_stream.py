@@ -221,9 +221,11 @@ def test_a_purged_start_is_a_gap(restless: OwnMysql) -> None:
         dump.until_sql("create table done")
 
 
-def test_a_position_behind_the_end_of_its_file_is_a_gap(mysql: MysqlDatabase) -> None:
-    end = here(mysql)
-    with dumping(mysql, Coordinates(end.file, end.pos + 1_000_000)) as dump, pytest.raises(LogGap):
+@pytest.mark.parametrize("by", [1_000_000, 5 << 32], ids=["near", "far"])
+def test_a_position_behind_the_end_of_its_file_is_a_gap(restless: OwnMysql, by: int) -> None:
+    end = here(restless)
+    restless.execute("flush binary logs")
+    with dumping(restless, Coordinates(end.file, end.pos + by)) as dump, pytest.raises(LogGap):
         dump.until(lambda event: False)
 
 
