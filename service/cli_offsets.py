@@ -12,7 +12,7 @@ from offsets.errors import OffsetUnreadable
 from offsets.origin import facts
 from offsets.position import Offset
 from offsets.sqlite import SqliteStore
-from service.offset_target import ask, clock, consequence, find, log_of, refuse_unreachable
+from service.offset_target import ask, clock, consequence, copies, find, log_of, refuse_unreachable
 from service.refused import Refused
 from service.state import State
 
@@ -73,7 +73,7 @@ def show(name: Name, state: StateFolder = DEFAULT_STATE) -> None:
         lines.extend((key, str(value)) for key, value in facts(stored.offset.position.origin).items())
         lines.extend(
             (f"snapshot {table}", _in_words(stored.offset.position.origin, progress))
-            for table, progress in sorted(stored.offset.snapshot.items())
+            for table, progress in sorted(copies(stored.offset).items())
         )
     lines.append(("running", opened.holder(name) or "no"))
     lines.extend(
@@ -101,7 +101,7 @@ def seek(
         target = ask(opened, name, config)
         found = find(store, name, position, target)
         refuse_unreachable(name, found, target.reach)
-        _replace(store, name, Offset(found, before.snapshot), "seek", dry_run)
+        _replace(store, name, Offset(found, copies(before)), "seek", dry_run)
 
 
 @app.command()

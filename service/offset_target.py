@@ -15,7 +15,7 @@ from service.state import State
 class Log(Protocol):
     """What a source class offers to these commands, as static methods; `config` is its `Config`.
 
-    All but `progress` and `size_bytes` ask the server and raise SourceError.
+    The first three ask the server and raise SourceError.
     """
 
     def positions(self, config: Any) -> Range:
@@ -26,6 +26,9 @@ class Log(Protocol):
 
     def copied(self, config: Any) -> Mapping[str, str]:
         """Snapshot progress that calls every captured table copied."""
+
+    def copies(self, snapshot: Mapping[str, str]) -> Mapping[str, str]:
+        """The progress of tables in what is stored with an offset, without what holds at its position only."""
 
     def progress(self, stored: str) -> str:
         """A table's stored snapshot progress in words."""
@@ -71,6 +74,14 @@ def log_of(origin: str) -> Log | None:
     except KeyError:
         return None
     return log
+
+
+def copies(offset: Offset | None) -> Mapping[str, str]:
+    """The progress of the tables that are stored with an offset."""
+    if offset is None:
+        return {}
+    log = log_of(offset.position.origin)
+    return log.copies(offset.snapshot) if log else offset.snapshot
 
 
 def find(store: SqliteStore, name: str, word: str, target: Target) -> Position:
@@ -133,7 +144,8 @@ def refuse_unreachable(name: str, position: Position, reach: Range) -> None:
 def consequence(before: Offset | None, after: Offset | None, passed: bool) -> str:
     """What the next run delivers again, or leaves out."""
     if after is None:
-        tables = f" ({', '.join(sorted(before.snapshot))})" if before and before.snapshot else ""
+        copied = copies(before)
+        tables = f" ({', '.join(sorted(copied))})" if copied else ""
         return f"to be read again: every table is copied anew{tables}, and the log is followed as by a new connector"
     to = after.position
     if before is None:

@@ -1,5 +1,6 @@
 """The documents name every key and every command, and none that does not exist."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,8 @@ import pytest
 import typer
 from pydantic import BaseModel
 
+import connectors
 import sinks
-from connectors.postgres.config import PostgresConfig
 from service import cli
 from service.config import Connector
 
@@ -36,22 +37,42 @@ def commands(app: typer.Typer, prefix: str = "tailrace") -> Iterator[str]:
         yield from commands(group.typer_instance, f"{prefix} {group.name}")
 
 
-def documented(file: str) -> dict[str, str]:
-    """The second column of each table row by the name in its first."""
-    rows = re.findall(r"^\| `([^`]+)` \| ([^|]*) \|", (DOCS / file).read_text(), re.MULTILINE)
-    return {name: text.strip("` ") for name, text in rows}
+Rows = dict[str, str]
+SECTIONS = {"postgres": "Keys of a Postgres source", "mysql": "Keys of a MySQL or MariaDB source"}
+SECTIONS["mariadb"] = SECTIONS["mysql"]
 
 
-def test_configuration_documents_every_key_and_no_other() -> None:
-    known = {*dict(keys(Connector)), *dict(keys(PostgresConfig, "source.")), "sink.type"} - {"source", "sink"}
-    assert set(documented("configuration.md")) == known
+def documented(file: str, section: str = "") -> Rows:
+    """The second column of each table row by the name in its first, in one section or in the whole file."""
+    text = (DOCS / file).read_text()
+    if section:
+        text = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| ([^|]*) \|", text, re.MULTILINE)
+    return {name: default.strip("` ") for name, default in rows}
 
 
-def test_configuration_gives_the_defaults_as_they_are() -> None:
-    rows = documented("configuration.md")
-    for path, default in [*keys(Connector), *keys(PostgresConfig, "source.")]:
-        if isinstance(default, int) or (isinstance(default, str) and default):
-            assert rows[path] == str(default), path
+def gives_defaults(rows: Rows, model: type[BaseModel], prefix: str = "") -> bool:
+    """Whether each default that is a number or a word is told as it is."""
+    known = {
+        path: json.dumps(default).strip('"')
+        for path, default in keys(model, prefix)
+        if isinstance(default, int) or (isinstance(default, str) and default)
+    }
+    return known.items() <= rows.items()
+
+
+def test_configuration_documents_every_key_of_a_connector_and_no_other() -> None:
+    rows = documented("configuration.md", "Keys of the connector")
+    assert set(rows) == {*dict(keys(Connector)), "source.type", "sink.type"} - {"source", "sink"}
+    assert gives_defaults(rows, Connector)
+
+
+@pytest.mark.parametrize("name", list(connectors.SOURCES))
+def test_configuration_documents_every_key_of_a_source_and_no_other(name: str) -> None:
+    config = connectors.load(name).Config
+    rows = documented("configuration.md", SECTIONS[name])
+    assert set(rows) == {path for path, _ in keys(config, "source.")} - {"source.type"}
+    assert gives_defaults(rows, config, "source.")
 
 
 @pytest.mark.parametrize("name", list(sinks.SINKS))

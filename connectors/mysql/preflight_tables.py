@@ -106,10 +106,11 @@ def _table(look: Look, table: _Table, has_key: bool) -> Iterator[Finding]:
             f"{table.full} has no key: its events carry none, and its copy is made in one piece",
             f"alter table {table.in_sql} add primary key (...)",
         )
-    if is_copied and not has_key and not look.grants.on(table.database, "LOCK TABLES"):
+    if is_copied and _is_locked(look, has_key) and not look.grants.on(table.database, "LOCK TABLES"):
+        why = "which has no key" if look.server.gtids else "for the server has no GTIDs"
         yield Finding(
             "fail",
-            f"{look.config.user} may not lock {table.full}, which has no key, for the time of its copy",
+            f"{look.config.user} may not lock {table.full}, {why}, for the begin of its copy",
             f"grant lock tables on {quoted(table.database)}.* to {look.grants.account}",
         )
     if table.engine != "InnoDB":
@@ -119,6 +120,11 @@ def _table(look: Look, table: _Table, has_key: bool) -> Iterator[Finding]:
             "rolled back",
             f"alter table {table.in_sql} engine = InnoDB",
         )
+
+
+def _is_locked(look: Look, has_key: bool) -> bool:
+    """For an instant, so that what the log has and what a SELECT sees are of the same moment."""
+    return not has_key or not look.server.gtids
 
 
 def _may_select(look: Look, table: _Table) -> bool:

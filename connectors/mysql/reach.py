@@ -19,6 +19,7 @@ from connectors.mysql.coordinates import Coordinates
 from connectors.mysql.gtid import MariadbGtids, MysqlGtids
 from connectors.mysql.names import is_captured
 from connectors.mysql.place import Place
+from connectors.mysql.shapes import STORED
 from connectors.mysql.stream import BinlogStream
 from offsets.position import Position, Range
 
@@ -82,6 +83,11 @@ def copied(config: MysqlConfig) -> Mapping[str, str]:
         tables = Catalog(connection, server).tables()
     captured = (table for table in tables if is_captured(config, table.database, table.name))
     return {table.full: Progress(table.id, done=True).dump() for table in captured}
+
+
+def copies(snapshot: Mapping[str, str]) -> Mapping[str, str]:
+    """Without the shapes of tables, which hold at their own position only."""
+    return {name: stored for name, stored in snapshot.items() if not name.startswith(STORED)}
 
 
 def progress(stored: str) -> str:

@@ -20,7 +20,8 @@ from connectors.mysql.tokens import Name
 Scout = Callable[[Coordinates, Collection[Name]], Mapping[Name, Coordinates]]
 """Where between a place and the end of the log, as it is now, each of some tables is redefined first."""
 
-_STORED: Final = "shape:"
+STORED: Final = "shape:"
+"""What the names of stored shapes begin with."""
 _YEAR: Final = 13
 _GEOMETRIES: Final = (
     *("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"),
@@ -31,7 +32,7 @@ _HINT: Final = "set binlog_row_metadata = FULL on the server, then run `tailrace
 
 def shapes_in(stored: Mapping[str, str]) -> dict[str, TableShape]:
     """Those that `Shapes.noted` gave, from what was stored with the offset."""
-    return {key.removeprefix(_STORED): load(text) for key, text in stored.items() if key.startswith(_STORED)}
+    return {key.removeprefix(STORED): load(text) for key, text in stored.items() if key.startswith(STORED)}
 
 
 class Shapes:
@@ -51,7 +52,7 @@ class Shapes:
     def noted(self) -> dict[str, str]:
         """The shapes that are to be stored with the next position, and are not noted any more."""
         noted, self._noted = self._noted, {}
-        return {_STORED + full: shape.dump() for full, shape in noted.items()}
+        return {STORED + full: shape.dump() for full, shape in noted.items()}
 
     def at(self, shown: TableMap, here: Coordinates) -> TableShape:
         """The shape of the rows behind a TABLE_MAP; `here` is where it stands, or its transaction begins.

@@ -51,6 +51,7 @@ class MysqlSource:
     positions = staticmethod(reach.positions)
     position = staticmethod(reach.position)
     copied = staticmethod(reach.copied)
+    copies = staticmethod(reach.copies)
     progress = staticmethod(reach.progress)
     size_bytes = staticmethod(reach.size_bytes)
 
