@@ -10,7 +10,7 @@ from connectors.mysql.changes import Changes, Group
 from connectors.mysql.config import MysqlConfig
 from connectors.mysql.connection import Server
 from connectors.mysql.coordinates import Coordinates, order
-from connectors.mysql.gtid import MariadbGtids, MysqlGtids
+from connectors.mysql.executed import Executed
 from connectors.mysql.names import TableName
 from connectors.mysql.place import Place
 from connectors.mysql.statements import Kind, Statement, statement
@@ -57,8 +57,7 @@ class Decoder:
         self._structure = structure
         self._snapshot = snapshot
         self._place = Place(start)
-        self._parse = MariadbGtids.parse if server.flavor == "mariadb" else MysqlGtids.parse
-        self._gtids: MariadbGtids | MysqlGtids = self._parse(start.gtids)
+        self._gtids = Executed(server.flavor, start.gtids)
         self._reached = start
         self._reached_order = order(start)
         self._begins = start
@@ -96,7 +95,7 @@ class Decoder:
         return self._replayed is not None
 
     def has_reached(self, end: Coordinates) -> bool:
-        return self._reached_order >= order(end) and self._gtids.contains(self._parse(end.gtids))  # type: ignore[arg-type]
+        return self._reached_order >= order(end) and self._gtids.contains(end.gtids)
 
     def decode(self, event: bytes) -> bool:
         """One log event. True: stop here, between two transactions, for a copy can go on."""
@@ -140,7 +139,7 @@ class Decoder:
 
     def _begin_mysql(self, event: bytes) -> None:
         gtid = events.gtid(event)
-        self._begin(event, gtid.text, gtid.commit_us)
+        self._begin(event, gtid.text, gtid.original_commit_us)
 
     def _begin_mariadb(self, event: bytes) -> None:
         gtid = events.mariadb_gtid(event)
@@ -170,7 +169,7 @@ class Decoder:
     def _commit(self, event: bytes = b"") -> None:
         self.inside = False
         if self._gtid:
-            self._gtids = self._gtids + self._gtid
+            self._gtids.add(self._gtid)
         if self._undecided:
             self._count_behind()
         self._stand_here()
