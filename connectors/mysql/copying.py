@@ -25,7 +25,7 @@ from connectors.mysql.resultset import cells
 from connectors.mysql.select import select_lines
 from connectors.mysql.shape import ColumnShape, TableShape
 from connectors.mysql.table import CapturedTable, Tables
-from connectors.mysql.types import key_literal, select_expression
+from connectors.mysql.types import key_expression, key_literal, select_expression
 from schema.change import Value
 
 LOCK_S = 1
@@ -274,13 +274,13 @@ def key_text(key: Sequence[int], row: Sequence[bytes | None]) -> Key:
 
 def _same(columns: Sequence[ColumnShape], key: Key) -> str:
     return " and ".join(
-        f"{quoted(column.name)} = {_literal(column, part)}" for column, part in zip(columns, key, strict=True)
+        f"{key_expression(column)} = {_literal(column, part)}" for column, part in zip(columns, key, strict=True)
     )
 
 
 def _behind(columns: Sequence[ColumnShape], key: Key) -> str:
     """Rows behind `key`, written out, for MySQL uses no index where whole rows are compared."""
-    name, value = quoted(columns[0].name), _literal(columns[0], key[0])
+    name, value = key_expression(columns[0]), _literal(columns[0], key[0])
     if len(columns) == 1:
         return f"{name} > {value}"
     return f"{name} >= {value} and ({name} > {value} or ({_behind(columns[1:], key[1:])}))"

@@ -16,6 +16,7 @@ from connectors.errors import SourceError
 from connectors.mysql import charsets, scalars, temporal
 from connectors.mysql.geometry import geometry_type
 from connectors.mysql.json import json_text_type, json_type
+from connectors.mysql.names import quoted
 from connectors.mysql.shape import ColumnShape
 from connectors.mysql.tablemap import COMPRESSED_BLOB, COMPRESSED_VARCHAR, VECTOR
 from connectors.mysql.vector import vector_type
@@ -244,10 +245,6 @@ def _refuse_old_fraction(shape: ColumnShape) -> None:
         )
 
 
-def quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
-
-
 def select_expression(shape: ColumnShape) -> str:
     """What a SELECT must ask for so that the encoder of `text_type` reads it.
 
@@ -264,11 +261,16 @@ def select_expression(shape: ColumnShape) -> str:
     return column
 
 
-def key_literal(shape: ColumnShape, value: bytes) -> str:
-    """What the column itself is compared with, `value` being what `select_expression` gave of a row.
+def key_expression(shape: ColumnShape) -> str:
+    """What is compared with `key_literal`: the column itself, so that an index serves. Rows are sorted by the column.
 
-    Compare and sort by `quoted(name)`, not by the expression, so that an index serves.
+    MariaDB walks through the index of an ENUM and filters, and compares a SET as a signed number unless it is cast.
     """
+    return select_expression(shape) if shape.kind == FIELD_TYPE.SET else quoted(shape.name)
+
+
+def key_literal(shape: ColumnShape, value: bytes) -> str:
+    """`value`, which `select_expression` gave of a row, as SQL that finds the row and those behind it."""
     kind = shape.kind
     if kind == FIELD_TYPE.BIT:
         return str(int.from_bytes(value, "big"))

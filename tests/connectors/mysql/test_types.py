@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from fastavro import parse_schema, schemaless_reader
+from pymysql.constants import FIELD_TYPE
 
 from connectors.mysql import types
 from connectors.mysql.catalog import Catalog
 from connectors.mysql.connection import identify
-from connectors.mysql.shape import ColumnShape
+from connectors.mysql.shape import ColumnShape, TableShape
 from schema.change import Value
 from tests.connectors.mysql.rawlog import RawLog
 from tests.mysql_servers import MysqlDatabase
@@ -74,13 +75,23 @@ def insert(database: MysqlDatabase, values: Iterable[Sequence[str]]) -> None:
 def select(database: MysqlDatabase, shapes: Sequence[ColumnShape]) -> list[list[bytes | None]]:
     """The table's rows as a SELECT gives them, in bytes."""
     expressions = ", ".join(types.select_expression(shape) for shape in shapes)
+    reader = in_bytes(database)
+    rows = rows_of(reader, f"select {expressions} from t order by id")
+    reader.close()
+    return [list(row) for row in rows]
+
+
+def in_bytes(database: MysqlDatabase) -> Any:
+    """A connection that gives what the server sends."""
     connection = database.connect(conv={}, use_unicode=False)
+    rows_of(connection, SESSION)
+    return connection
+
+
+def rows_of(connection: Any, sql: str) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(SESSION)
-        cursor.execute(f"select {expressions} from t order by id")
-        rows = [list(row) for row in cursor.fetchall()]
-    connection.close()
-    return rows
+        cursor.execute(sql)
+        return list(cursor.fetchall())
 
 
 def check(database: MysqlDatabase, values: dict[str, list[str]]) -> list[tuple[str, Any]]:
@@ -279,3 +290,121 @@ def test_any_double_is_read_from_a_select_with_all_its_digits(mysql: MysqlDataba
         "float": [repr(struct.unpack("<f", bits.to_bytes(4, "little"))[0]) for bits in floats],
     }
     assert len(check(mysql, values)) == 1000
+
+
+KEYS = {
+    "tinyint unsigned": ["0", "7", "255"],
+    "bigint": ["-9223372036854775808", "-1", "9223372036854775807"],
+    "bigint unsigned": ["0", "9223372036854775808", "18446744073709551615"],
+    "decimal(30,10)": ["-0.0000000001", "0", "12345678901234567890.0123456789"],
+    "float": ["-0.1e0", "0.1e0", "0.3e0", "16777217e0"],
+    "double": ["-5e-324", "0.1e0", "0.30000000000000004e0", "1.7976931348623157e308"],
+    "bit(64)": ["0", "9223372036854775808", "18446744073709551615"],
+    "year": ["0", "1901", "1999", "2000", "2155"],
+    "date": ["'0000-00-00'", "'2015-00-21'", "'2015-02-31'", "'9999-12-31'"],
+    "datetime(6)": ["'0000-00-00'", "'2015-00-21 00:00:00.000001'", "'2024-02-29 12:34:56.789012'"],
+    "timestamp(3)": ["'0000-00-00'", "'1970-01-01 00:00:01'", "'2024-02-29 12:34:56.789'"],
+    "time(6)": ["'-838:59:59'", "'-00:00:00.000001'", "'00:00:00'", "'838:59:59'"],
+    "char(10)": ["''", "'a'", "'B'", "'é'", "'😀'"],
+    "varchar(10) character set latin1": ["''", "_latin1 x'80'", "'a''b'", "'ä'"],
+    "varchar(10) character set sjis": ["'a'", "_sjis x'835c'", "_sjis x'8ea1'"],
+    "varchar(10) character set utf16": ["'a'", "'日本'", "'😀'"],
+    "varchar(10) character set utf8mb3 collate utf8mb3_bin": ["'a'", "'A'", "'日本'"],
+    "binary(4)": ["x'00000000'", "x'00000100'", "x'ff000000'"],
+    "varbinary(10)": ["''", "x'00'", "x'27275c'"],
+    "enum('z','a','')": ["0", "'z'", "'a'", "''"],
+    f"set({','.join(repr(f'm{i}') for i in range(64))})": ["0", "'m1'", "'m62'", "'m63'", "18446744073709551615"],
+}
+
+
+WITHOUT_RANGES = {FIELD_TYPE.ENUM, FIELD_TYPE.SET}
+"""Rows of these are filtered while the server walks through the index."""
+
+
+def test_a_table_is_paged_through_by_any_key_with_its_index(mysql: MysqlDatabase) -> None:
+    mysql.execute(SESSION)
+    catalog = Catalog(mysql.admin, identify(mysql.admin))
+    addresses = ADDRESSES if mysql.flavor == "mariadb" else {}
+    reader = in_bytes(mysql)
+    for i, (declared, values) in enumerate((KEYS | addresses).items()):
+        mysql.execute(f"create table t{i} (k {declared} primary key) engine = InnoDB")
+        mysql.execute(f"insert into t{i} values {', '.join(f'({value})' for value in values)}")
+        shape = catalog.shape(mysql.name, f"t{i}")
+        assert shape is not None
+        page_through(reader, shape, len(values))
+    reader.close()
+
+
+def page_through(reader: Any, table: TableShape, count: int) -> None:
+    key = table.columns[0]
+    query = f"select {types.select_expression(key)} from {table.name}"
+    everything = [row[0] for row in rows_of(reader, f"{query} order by k")]
+    assert len(everything) == count
+    seen = everything[:1]
+    while rows := rows_of(reader, f"{query} where {behind(key, seen[-1])} order by k limit 1"):
+        seen.append(rows[0][0])
+    assert seen == everything
+    where = behind(key, seen[-2])
+    plan = rows_of(reader, f"explain select k from {table.name} force index (primary) where {where} order by k limit 1")
+    assert "range" in str(plan) or key.kind in WITHOUT_RANGES, f"{where}: {plan}"
+
+
+def behind(key: ColumnShape, value: bytes) -> str:
+    return f"{types.key_expression(key)} > {types.key_literal(key, value)}"
+
+
+DEFAULTS = {
+    "tinyint(1) default 1": 1,
+    "bigint unsigned default 18446744073709551615": "\x00" + "\xff" * 8,
+    "bit default b'1'": True,
+    "bit(9) not null default b'100000001'": "\x01\x01",
+    "year not null default 0": 0,
+    "decimal(10,2) default 12.5": "\x04\xe2",
+    "float default 0.1": 0.1,
+    "double default 1e100": 1e100,
+    "date default '2015-02-28'": 16494,
+    "date not null default '0000-00-00'": None,
+    "datetime default '2015-00-21'": None,
+    "datetime(3) default '2015-02-28 12:34:56.789'": 1425126896789,
+    "datetime default current_timestamp": 0,
+    "timestamp(6) not null default current_timestamp(6)": "1970-01-01T00:00:00Z",
+    "timestamp null default current_timestamp": None,
+    "timestamp(6) null default '2015-02-28 12:34:56.5'": "2015-02-28T12:34:56.500000Z",
+    "timestamp not null default '0000-00-00'": None,
+    "time(6) default '-100:00:00.5'": -360000500000,
+    "varchar(10) default 'it''s'": "it's",
+    "varchar(40) default 'current_timestamp'": "current_timestamp",
+    "varchar(10) character set latin1 default 'é'": "é",
+    "enum('a','b') default 'b'": "b",
+    "set('x','y') default 'x,y'": "x,y",
+    "int default (1 + 1)": None,
+    "int": None,
+    "varbinary(5) default 'ab'": None,
+}
+
+
+def test_constant_defaults_are_shown_and_no_others(mysql: MysqlDatabase) -> None:
+    shapes = table(mysql, list(DEFAULTS))
+    shown = {}
+    for declared, shape in zip(DEFAULTS, shapes[1:], strict=True):
+        default = types.constant_default(shape)
+        shown[declared] = None if default is None else default.json
+        if default is not None and shape.kind != FIELD_TYPE.FLOAT:
+            schema = types.log_type(shape).avro
+            primitive = schema["type"] if isinstance(schema, dict) else schema
+            value = schemaless_reader(BytesIO(default.avro), primitive, None)
+            assert (value.decode("latin-1") if isinstance(value, bytes) else value) == default.json
+    assert shown == DEFAULTS
+
+
+def test_what_the_log_left_out_is_told_only_where_it_looks_like_no_value() -> None:
+    assert types.log_type(ColumnShape("c", FIELD_TYPE.VARCHAR, 40, charset="utf8mb4")).unavailable is not None
+    for kind in (FIELD_TYPE.LONG, FIELD_TYPE.NEWDECIMAL, FIELD_TYPE.DATE, types.DATETIME2, types.TIMESTAMP2):
+        assert types.log_type(ColumnShape("c", kind)).unavailable is None
+
+
+def test_a_label_or_member_that_is_not_known_is_refused() -> None:
+    with pytest.raises(LookupError):
+        types.log_type(ColumnShape("e", FIELD_TYPE.ENUM, 247 | 256, labels=("a",))).encoder(b"")(b"\x02")
+    with pytest.raises(ValueError, match="beyond the 1 known"):
+        types.log_type(ColumnShape("s", FIELD_TYPE.SET, 248 | 256, labels=("a",))).encoder(b"")(b"\x02")
