@@ -37,12 +37,6 @@ _COLUMNS_SQL = f"""
     from information_schema.columns where {_THIS_TABLE} order by ordinal_position
 """
 
-# A row without column_name is a part that is an expression; sub_part is the length of a prefix.
-_KEYS_SQL = f"""
-    select index_name, column_name, sub_part from information_schema.statistics
-    where {_THIS_TABLE} and non_unique = 0 order by index_name <> 'PRIMARY', index_name, seq_in_index
-"""
-
 _VERSIONED_SQL = f"select 1 from information_schema.tables where {_THIS_TABLE} and table_type = 'SYSTEM VERSIONED'"
 
 _JSON_SQL = """
@@ -119,14 +113,20 @@ class Catalog:
             return None
         documents = {row[0] for row in self._rows(_JSON_SQL, where)} if self._is_mariadb else set[str]()
         shapes = [self._column(f"{database}.{name}", column, documents) for column in columns]
-        indexes: dict[str, list[tuple[str | None, bool]]] = {}
-        for index, column_name, prefix in self._rows(_KEYS_SQL, where):
-            indexes.setdefault(index, []).append((column_name, prefix is not None))
-        key = _key(shapes, indexes)
+        key = _key(shapes, self._unique_indexes(database, name))
         if self._is_mariadb and self._hides_its_period(columns, where):
             shapes += [ColumnShape(name, 17, 6, optional=False, declared="timestamp(6)") for name in _PERIOD]
-            key = (*key, len(shapes) - 1) if "PRIMARY" in indexes else key
+            key = (*key, len(shapes) - 1) if key else key
         return TableShape(database, name, tuple(shapes), key)
+
+    def _unique_indexes(self, database: str, name: str) -> dict[str, list[tuple[str | None, bool]]]:
+        """Each with its parts, (column or None for an expression, whether it is a prefix), in the server's order."""
+        indexes: dict[str, list[tuple[str | None, bool]]] = {}
+        for row in self._rows(f"show index from {quoted(database)}.{quoted(name)}"):
+            non_unique, index, column, prefix = row[1], row[2], row[4], row[7]
+            if not non_unique:
+                indexes.setdefault(index, []).append((column, prefix is not None))
+        return indexes
 
     def log_has_names(self) -> bool:
         """Whether the server writes all of a table into the log from now on."""
@@ -184,7 +184,10 @@ class Catalog:
         return self._charsets.get(collation, "")
 
     def _hides_its_period(self, columns: Iterable[CatalogColumn], where: Mapping[str, str]) -> bool:
-        """A system-versioned table without period columns of its own has two that only the log shows."""
+        """A system-versioned table without period columns of its own has two that only the log shows.
+
+        Behind every unique index then stands the second, for each row's old versions have its key.
+        """
         if any(column.generation == "ROW START" for column in columns):
             return False
         return bool(self._rows(_VERSIONED_SQL, where))
@@ -257,7 +260,7 @@ def _unescaped(text: str) -> str:
 
 
 def _key(columns: list[ColumnShape], indexes: Mapping[str, list[tuple[str | None, bool]]]) -> tuple[int, ...]:
-    """The primary key, else the first unique index over whole columns that are NOT NULL."""
+    """The primary key, else the first unique index over whole columns that are NOT NULL: as the log shows it."""
     at = {column.name: i for i, column in enumerate(columns)}
     for index, parts in indexes.items():
         key = [at[name] for name, _ in parts if name is not None]

@@ -164,7 +164,7 @@ class Shapes:
         return (
             tuple(column.name for column in known.columns) == metadata.names
             and not self._misfit(known, shown)
-            and (not metadata.key or metadata.key == known.key)
+            and metadata.key == known.key
             and all(
                 column.labels == self._labels(shown, metadata, i)
                 for i, column in enumerate(known.columns)
@@ -177,8 +177,7 @@ class Shapes:
         others = (self._catalog.shape(shown.database, shown.name), self._known.get(full), self._before.get(full))
         hints = [shape for shape in others if shape is not None]
         columns = tuple(self._column(shown, metadata, i, hints) for i in range(len(shown.kinds)))
-        key = metadata.key or next((found for shape in hints if (found := _key(shape, columns)) is not None), ())
-        return TableShape(shown.database, shown.name, columns, key)
+        return TableShape(shown.database, shown.name, columns, metadata.key)
 
     def _column(self, shown: TableMap, metadata: Metadata, i: int, hints: list[TableShape]) -> ColumnShape:
         kind = shown.kinds[i]
@@ -249,12 +248,3 @@ def _is_same(now: TableShape, known: TableShape) -> bool:
             for a, b in zip(now.columns, known.columns, strict=True)
         )
     )
-
-
-def _key(hint: TableShape, columns: tuple[ColumnShape, ...]) -> tuple[int, ...] | None:
-    """The key of `hint`, where the log has its columns and says NOT NULL of them."""
-    at = {column.name: i for i, column in enumerate(columns)}
-    key = [at.get(hint.columns[i].name, -1) for i in hint.key]
-    if not key or any(i < 0 or columns[i].optional for i in key):
-        return None
-    return tuple(key)

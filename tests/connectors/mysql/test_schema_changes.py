@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
 
 from connectors.errors import LogGap
@@ -202,13 +203,16 @@ def test_an_alter_that_the_log_has_in_two_phases_counts_at_its_end_and_names_may
         rename table ORDERS to Archive, ARCHIVE to oRDERS
         insert into Orders values (2, 2)
         alter table ORDERS drop b, add c int first
-        insert into orders values (3, 3)
+        insert into orders values (3, 3), (3, 4)
         """,
     )
+    with pytest.raises(pymysql.IntegrityError):
+        database.execute("alter table orders add unique (c)")
     with shop.reading(offset, snapshot="never", tables=tables) as read:
-        read.read_until(3)
+        read.read_until(4)
     assert seen(read) == [
         ("orders", {"id": 1, "b": 1}),
         ("orders", {"id": 2, "b": 2}),
         ("orders", {"c": 3, "id": 3}),
+        ("orders", {"c": 3, "id": 4}),
     ]

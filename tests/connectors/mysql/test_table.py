@@ -140,6 +140,21 @@ def test_of_a_column_that_changed_since_the_catalogue_tells_nothing(mysql: Mysql
     assert [(column.kind, column.default) for column in table.shape.columns] == [(3, None), (3, "1")]
 
 
+def test_a_key_that_came_later_is_none_of_the_rows_before(mysql: MysqlDatabase) -> None:
+    since = run(
+        mysql,
+        """
+        create table t (a int not null, b int not null)
+        insert into t values (1, 1)
+        alter table t add unique (b)
+        insert into t values (2, 2)
+        alter table t add primary key (a)
+        insert into t values (3, 3)
+        """,
+    )
+    assert [table.key for _, table in Reader(mysql).read(since)] == [(), (1,), (0,)]
+
+
 def test_a_copy_and_the_stream_see_one_version(mysql: MysqlDatabase) -> None:
     since = run(
         mysql,
