@@ -16,6 +16,7 @@ HOT = [
     "connectors/mysql/json.py",
     "connectors/mysql/json_diff.py",
     "connectors/mysql/packets.py",
+    "connectors/mysql/place.py",
     "connectors/mysql/resultset.py",
     "connectors/mysql/rows.py",
     "connectors/mysql/scalars.py",

@@ -155,8 +155,7 @@ class Changes:
         group, block = self.group, table.block
         if block.begun != group.order:
             block.begin(group.order, group.committed_at_us, group.server_id, group.gtid, group.file, group.thread)
-        if block.at != pos:
-            block.event(pos, group.query)
+        block.event(pos, group.query)
 
     def _whole(self, bound: Bound, event: bytes, head: RowsHead) -> bool:
         """The common case, every row with all its columns, in one pass. False: read them one by one."""

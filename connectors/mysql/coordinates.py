@@ -1,6 +1,7 @@
 """Where one stands in a server's binlog: file and position, and the GTIDs up to there where the server writes them."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 _TOKEN = re.compile(r"([^:/]+\.\d{6,}):(\d+)(?:/(.+))?")
@@ -33,5 +34,9 @@ def parse(token: str) -> Coordinates:
 
 def order(coordinates: Coordinates) -> int:
     """Grows along one server's log; says nothing between two servers."""
-    number = int(coordinates.file.rpartition(".")[2])
-    return number << _POS_BITS | coordinates.pos
+    return _number(coordinates.file) << _POS_BITS | coordinates.pos
+
+
+@lru_cache(64)
+def _number(file: str) -> int:
+    return int(file.rpartition(".")[2])

@@ -8,11 +8,11 @@ size u32 (the checksum counted), end position u32, flags u16.
 How end positions behave: an event's is the file offset of what follows it, modulo 4 GB. It is 0 in events that the
 server made for us alone (the ROTATE before each file, the FORMAT_DESCRIPTION before a start in the middle) and, since
 MariaDB 11.4, in every event of a transaction but its first and last. What lies inside a TRANSACTION_PAYLOAD has none.
-Pure: no I/O, no logging, no imports from above.
 """
 
 import zlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from io import BytesIO
 from struct import Struct
 from typing import Final, NamedTuple
@@ -394,6 +394,7 @@ def _inflated(packed: bytes) -> bytes:
     return plain
 
 
+@lru_cache(256)
 def _uuid(octets: bytes) -> str:
     text = octets.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -7,7 +7,6 @@ Source: MySQL, sql-common/json_binary.h; sql-common/json_dom.cc (wrapper_to_stri
 """
 
 from binascii import b2a_base64
-from functools import lru_cache
 from json.encoder import encode_basestring as quoted
 from struct import Struct
 from typing import Final
@@ -21,12 +20,12 @@ SMALL_OBJECT, LARGE_OBJECT, SMALL_ARRAY, LARGE_ARRAY = 0, 1, 2, 3
 _LITERAL, _INT16, _UINT16, _INT32, _UINT32, _INT64, _UINT64, _DOUBLE, _STRING = 4, 5, 6, 7, 8, 9, 10, 11, 12
 _OPAQUE = 15
 
-_LITERALS: Final = ("null", "true", "false")
+_LITERALS: Final = (b"null", b"true", b"false")
+_KEYS: Final[dict[bytes, bytes]] = {}
+"""Keys as they are shown."""
+_MOST_KEYS: Final = 4096
 _INTEGER_BYTES: Final = {_INT16: 2, _UINT16: 2, _INT32: 4, _UINT32: 4, _INT64: 8, _UINT64: 8}
 _SCALAR_BYTES: Final = {_LITERAL: 1, _DOUBLE: 8, **_INTEGER_BYTES}
-INLINED: Final = (frozenset({_LITERAL, _INT16, _UINT16}), frozenset({_LITERAL, _INT16, _UINT16, _INT32, _UINT32}))
-"""The types that stand where others tell the place, in small objects and arrays and in large ones."""
-
 _DOUBLE_AT: Final = Struct("<d").unpack_from
 _MAX_DEPTH: Final = 100
 
@@ -52,7 +51,7 @@ def document(prefix: bytes) -> Encode:
     """A JSON column's bytes as the log has them."""
 
     def encode(value: bytes) -> bytes:
-        shown = text(value).encode()
+        shown = _shown(value)
         return prefix + long(len(shown)) + shown
 
     return encode
@@ -63,57 +62,89 @@ def text(value: bytes) -> str:
 
     No bytes at all are JSON's null: INSERT IGNORE leaves them in a NOT NULL column.
     """
+    return _shown(value).decode()
+
+
+def _shown(value: bytes) -> bytes:
     if not value:
-        return "null"
-    shown: list[str] = []
+        return b"null"
+    shown: list[bytes] = []
     _show(shown, value, value[0], 1, 0)
-    return "".join(shown)
+    return b"".join(shown)
 
 
-def _show(shown: list[str], data: bytes, kind: int, at: int, depth: int) -> None:
+def _show(shown: list[bytes], data: bytes, kind: int, at: int, depth: int) -> None:
     if kind == _STRING:
-        size, at = variable_size(data, at)
-        shown.append(quoted(taken(data, at, size).decode()))
+        size = data[at]
+        if size < 128:
+            at += 1
+        else:
+            size, at = variable_size(data, at)
+        shown.append(_quoted(taken(data, at, size)))
     elif kind == _INT16:
         number = data[at] | data[at + 1] << 8
-        shown.append(str(number if number < 0x8000 else number - 0x10000))
+        shown.append(b"%d" % (number if number < 0x8000 else number - 0x10000))
     elif kind <= LARGE_ARRAY:
         _show_members(shown, data, kind, at, depth + 1)
     elif kind == _LITERAL:
         shown.append(_LITERALS[data[at]])
     elif kind == _DOUBLE:
-        shown.append(_double(float(_DOUBLE_AT(taken(data, at, 8))[0])))
+        shown.append(_double(float(_DOUBLE_AT(taken(data, at, 8))[0])).encode())
     elif kind == _OPAQUE:
         size, start = variable_size(data, at + 1)
-        shown.append(_opaque(data[at], taken(data, start, size)))
+        shown.append(_opaque(data[at], taken(data, start, size)).encode())
     else:
         number = int.from_bytes(taken(data, at, _INTEGER_BYTES[kind]), "little", signed=bool(kind & 1))
-        shown.append(str(number))
+        shown.append(b"%d" % number)
 
 
-def _show_members(shown: list[str], data: bytes, kind: int, at: int, depth: int) -> None:
+def _show_members(shown: list[bytes], data: bytes, kind: int, at: int, depth: int) -> None:
+    """As `members`, without a list of them."""
     if depth > _MAX_DEPTH:
         raise ValueError(f"JSON nested deeper than {_MAX_DEPTH} levels")
-    if kind <= LARGE_OBJECT:
-        before = "{"
-        for key, value_kind, value_at in members(data, kind, at):
-            shown.append(before)
-            shown.append(_key(key))
-            _show(shown, data, value_kind, value_at, depth)
-            before = ", "
-        shown.append("{}" if before == "{" else "}")
-    else:
-        before = "["
-        for _, value_kind, value_at in members(data, kind, at):
-            shown.append(before)
-            _show(shown, data, value_kind, value_at, depth)
-            before = ", "
-        shown.append("[]" if before == "[" else "]")
+    large = kind & 1
+    keyed = kind <= LARGE_OBJECT
+    width = 4 if large else 2
+    count = _number(data, at, large)
+    key_at = at + 2 * width
+    entry_at = key_at + (count * (width + 2) if keyed else 0)
+    if entry_at + count * (width + 1) > len(data):
+        raise _cut_off()
+    shown.append(b"{" if keyed else b"[")
+    for nth in range(count):
+        if nth:
+            shown.append(b", ")
+        if keyed:
+            size = data[key_at + width] | data[key_at + width + 1] << 8
+            shown.append(_key(taken(data, at + _number(data, key_at, large), size)))
+            key_at += width + 2
+        kind = data[entry_at]
+        if is_inlined(kind, large):
+            _show(shown, data, kind, entry_at + 1, depth)
+        else:
+            _show(shown, data, kind, at + _number(data, entry_at + 1, large), depth)
+        entry_at += width + 1
+    shown.append(b"}" if keyed else b"]")
 
 
-@lru_cache(4096)
-def _key(key: bytes) -> str:
-    return quoted(key.decode()) + ": "
+def is_inlined(kind: int, large: int) -> bool:
+    """The value stands where others tell the place: literals and two bytes, in large ones four."""
+    return _LITERAL <= kind <= _UINT16 or (large == 1 and _UINT16 < kind <= _UINT32)
+
+
+def _quoted(value: bytes) -> bytes:
+    if value.isalnum():  # and so ASCII: nothing to check or escape
+        return b'"%b"' % value
+    return quoted(value.decode()).encode()
+
+
+def _key(key: bytes) -> bytes:
+    known = _KEYS.get(key)
+    if known is None:
+        if len(_KEYS) >= _MOST_KEYS:
+            _KEYS.clear()
+        known = _KEYS[key] = _quoted(key) + b": "
+    return known
 
 
 def members(data: bytes, kind: int, at: int) -> list[Member]:
@@ -126,7 +157,6 @@ def members(data: bytes, kind: int, at: int) -> list[Member]:
     entry_at = key_at + (count * (width + 2) if keyed else 0)
     if entry_at + count * (width + 1) > len(data):
         raise _cut_off()
-    inlined = INLINED[large]
     found: list[Member] = []
     key = b""
     for _ in range(count):
@@ -134,7 +164,7 @@ def members(data: bytes, kind: int, at: int) -> list[Member]:
             key = taken(data, at + _number(data, key_at, large), data[key_at + width] | data[key_at + width + 1] << 8)
             key_at += width + 2
         kind = data[entry_at]
-        found.append((key, kind, entry_at + 1 if kind in inlined else at + _number(data, entry_at + 1, large)))
+        found.append((key, kind, entry_at + 1 if is_inlined(kind, large) else at + _number(data, entry_at + 1, large)))
         entry_at += width + 1
     return found
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Final
 
-from connectors.mysql.json import INLINED, LARGE_ARRAY, LARGE_OBJECT, members, size_of, taken
+from connectors.mysql.json import LARGE_ARRAY, LARGE_OBJECT, is_inlined, members, size_of, taken
 
 _PARTIAL_JSON: Final = 1
 _REPLACE, _INSERT, _REMOVE = 0, 1, 2
@@ -164,7 +164,7 @@ class _Opened:
             end += len(key)
         for value in self._values:
             kind, body = (value[0], value[1:]) if isinstance(value, bytes) else value.written()
-            if kind in INLINED[1]:
+            if is_inlined(kind, 1):
                 entries.append(bytes([kind]) + body.ljust(4, b"\x00"))
             else:
                 entries.append(_VALUE(kind, end))
