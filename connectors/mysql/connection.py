@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import pymysql
 from pymysql.constants import CR, ER
 
-from connectors.errors import LogBusy, LogGap, SourceError, SourceMisconfigured, SourceRefused, SourceUnreachable
+from connectors.errors import LogGap, SourceError, SourceMisconfigured, SourceRefused, SourceUnreachable
 from connectors.mysql.config import MysqlConfig
 from connectors.mysql.coordinates import Coordinates
 
@@ -273,8 +273,8 @@ def log_error(text: str, where: str) -> SourceError:
     if _GAP.search(text):
         return LogGap(f"{where}: {text}", _START_ANEW)
     if "with the same server_" in text:
-        return LogBusy(
-            f"{where}: another reader came with our server_id",
+        return SourceRefused(
+            f"{where} ended our stream for another reader that has the same server_id",
             "stop the other reader (show replicas; show processlist), or give this one a source.server_id of its own",
         )
     if "max_allowed_packet" in text:

@@ -87,12 +87,13 @@ class BinlogStream:
         self._socket = self._connection._sock
         self._socket.setblocking(False)
         self._file = after.file
+        self._server_id = server_id
 
     def receive(self, timeout_s: float, limit_bytes: int) -> list[bytes]:
         """The log events that are here, up to about `limit_bytes`; empty where none came within `timeout_s`.
 
         Heartbeats are among them. Raises SourceUnreachable where the connection broke, ended or is silent for too
-        long, LogGap where the log no longer holds what follows the start, LogBusy where another reader took our
+        long, LogGap where the log no longer holds what follows the start, SourceRefused where another reader has our
         server id, SourceError for a corrupt log event.
         """
         if self._failure:
@@ -197,7 +198,10 @@ class BinlogStream:
                 f"{self._where}: user {self._config.user} may not read the binary log: REPLICATION SLAVE is missing",
                 "run `tailrace check` for the SQL that grants what is missing",
             )
-        return source_error(error, self._config)
+        refused = source_error(error, self._config)
+        if isinstance(refused, SourceRefused) and "server_id" in str(refused):
+            return SourceRefused(f"{refused}, {self._server_id}", refused.hint)
+        return refused
 
     def _corrupt(self, found: list[bytes]) -> SourceError:
         behind = next((end for event in (*reversed(found), self._last) if event and (end := events.end_pos(event))), 4)
