@@ -19,6 +19,7 @@ from connectors.mysql.tablemap import table_map
 from service.state import State
 from tests.conftest import OwnMysqlFactory
 from tests.connectors.mysql.logged import end_of_log, logged
+from tests.connectors.mysql.test_catalog import COLUMNS, OF_ONE_SERVER
 from tests.mysql_servers import MysqlDatabase
 
 pytestmark = pytest.mark.mysql
@@ -174,6 +175,18 @@ def test_a_copy_and_the_stream_see_one_version(mysql: MysqlDatabase) -> None:
     assert reader.tables.copied(now) is streamed
     assert reader.tables.current(TableName(mysql.name, "t")) is streamed
     assert reader.tables.current(TableName(mysql.name, "gone")) is None
+
+
+def test_log_and_catalogue_agree_on_every_column_type(mysql: MysqlDatabase) -> None:
+    mysql.execute("set session sql_mode = ''")
+    columns = f"{COLUMNS}, {OF_ONE_SERVER[mysql.kind.name]}"
+    since = run(mysql, f"create table t ({' '.join(columns.split())}, primary key (e, az))\ninsert into t values ()")
+    reader = Reader(mysql)
+    [(_, streamed)] = reader.read(since)
+    now = reader.catalog.shape(mysql.name, "t")
+    assert now is not None
+    assert streamed.shape == now
+    assert reader.tables.copied(now) is streamed
 
 
 def test_labels_that_the_catalogue_hides_are_learnt_from_rows(mysql: MysqlDatabase) -> None:
