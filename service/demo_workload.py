@@ -1,6 +1,7 @@
 """What the demo's users do all day: seeded transactions over three tables, until SIGTERM.
 
-    python -m service.demo_workload DSN SEED
+    python -m service.demo_workload postgres DSN SEED
+    python -m service.demo_workload mysql PORT SEED
 
 Prints how many transactions were committed and rolled back, as one JSON object, when it ends.
 """
@@ -10,68 +11,41 @@ import random
 import signal
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
-import psycopg
+from service.demo_stage import Rollback
 
 TRANSACTIONS_PER_S = 250
-KEYS = {"public.customers": ("id",), "public.orders": ("region", "number"), "public.products": ("sku",)}
+KEYS = {"customers": ("id",), "orders": ("region", "number"), "products": ("sku",)}
 REGIONS = ("north", "south", "east", "west")
 STATUSES = ("placed", "paid", "sent", "returned")
 
-SCHEMA = """
-create type order_status as enum ('placed', 'paid', 'sent', 'returned');
 
-create table customers (
-    id bigint primary key,
-    name text not null,
-    balance numeric(12,2) not null default 0,
-    vip boolean not null default false,
-    settings jsonb,
-    notes text,
-    created_at timestamptz not null default now()
-);
--- Kept outside the row, so that an update which leaves it alone does not log it.
-alter table customers alter column notes set storage external;
+class Database(Protocol):
+    """What the workload asks of a connection. `text_list` is a value for the column `tags`."""
 
-create table orders (
-    region text,
-    number int,
-    customer_id bigint not null,
-    status order_status not null,
-    total numeric(10,2) not null,
-    tags text[],
-    placed_at timestamp not null,
-    due date,
-    primary key (region, number)
-);
+    a_customer: str
+    an_order: str
+    a_product: str
+    """Conditions: the next row from a random key on."""
+    now: str
+    new_uuid: str
 
-create table products (
-    sku text primary key,
-    title text not null,
-    weight_kg double precision,
-    photo bytea,
-    supplier uuid,
-    description text
-);
-alter table products alter column description set storage external;
-alter table products replica identity full;
-"""
+    def execute(self, sql: str, values: Sequence[Any]) -> None: ...
 
-A_CUSTOMER = "id = (select id from customers where id >= %s order by id limit 1)"
-AN_ORDER = (
-    "(region, number) = (select region, number from orders where region = %s and number >= %s order by number limit 1)"
-)
-A_PRODUCT = "sku = (select sku from products where sku >= %s order by sku limit 1)"
+    def transaction(self) -> AbstractContextManager[None]:
+        """One inside another is a savepoint. A Rollback ends it quietly."""
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+    def text_list(self, texts: Sequence[str | None] | None) -> Any: ...
 
 
 class Workload:
     """Keys grow and are never used twice; an existing row is picked as the next one from a random key on."""
 
-    def __init__(self, connection: Connection, seed: int) -> None:
-        self.connection = connection
+    def __init__(self, database: Database, seed: int) -> None:
+        self.database = database
         self.random = random.Random(seed)
         self.committed = 0
         self.rolled_back = 0
@@ -92,7 +66,7 @@ class Workload:
 
     def fill(self, customers: int) -> None:
         """The rows that are there before the connector starts."""
-        with self.connection.transaction():
+        with self.database.transaction():
             for _ in range(customers):
                 self.insert_customer()
                 self.insert_order()
@@ -101,22 +75,22 @@ class Workload:
     def transaction(self) -> None:
         """Some changes, some of them behind a savepoint; one transaction in eight is rolled back."""
         keep = self.random.random() > 1 / 8
-        with self.connection.transaction():
+        with self.database.transaction():
             for _ in range(self.random.randint(1, 5)):
                 if self.random.random() < 0.15:
                     self.savepoint()
                 else:
                     self.change()
             if not keep:
-                raise psycopg.Rollback
+                raise Rollback
         self.committed += keep
         self.rolled_back += not keep
 
     def savepoint(self) -> None:
-        with self.connection.transaction():
+        with self.database.transaction():
             self.change()
             if self.random.random() < 0.5:
-                raise psycopg.Rollback
+                raise Rollback
 
     def change(self) -> None:
         changes, weights = zip(*self._changes, strict=True)
@@ -125,30 +99,30 @@ class Workload:
     def insert_customer(self) -> None:
         self._customers += 1
         settings = {"language": self.random.choice(["de", "en", "fr", "日本語"]), "visits": self.random.randint(0, 99)}
-        self.connection.execute(
+        self.database.execute(
             "insert into customers (id, name, balance, settings, notes) values (%s, %s, %s, %s, %s)",
             (self._customers, f"Customer {self._customers}", self.amount(), json.dumps(settings), self.long_text()),
         )
 
     def insert_order(self) -> None:
         self._orders += 1
-        self.connection.execute(
-            "insert into orders values (%s, %s, %s, %s, %s, %s, clock_timestamp(), %s)",
+        self.database.execute(
+            f"insert into orders values (%s, %s, %s, %s, %s, %s, {self.database.now}, %s)",
             (
                 self.random.choice(REGIONS),
                 self._orders,
                 self.random.randint(1, self._customers),
                 STATUSES[0],
                 self.amount(),
-                self.random.choice([None, [], ["gift"], ["fragile", None, "a,b"]]),
+                self.database.text_list(self.random.choice([None, [], ["gift"], ["fragile", None, "a,b"]])),
                 self.random.choice([None, "2026-12-24", "1969-12-31"]),
             ),
         )
 
     def insert_product(self) -> None:
         self._products += 1
-        self.connection.execute(
-            "insert into products values (%s, %s, %s, %s, gen_random_uuid(), %s)",
+        self.database.execute(
+            f"insert into products values (%s, %s, %s, %s, {self.database.new_uuid}, %s)",
             (
                 f"sku-{self._products:07}",
                 f'Product "{self._products}"\n\twith a \\ in its name',
@@ -159,43 +133,46 @@ class Workload:
         )
 
     def update_customer(self) -> None:
-        self.connection.execute(
-            f"update customers set balance = balance + %s, vip = not vip where {A_CUSTOMER}",
+        self.database.execute(
+            f"update customers set balance = balance + %s, vip = not vip where {self.database.a_customer}",
             (self.amount(), self.random.randint(1, self._customers)),
         )
 
     def update_order(self) -> None:
-        self.connection.execute(
-            f"update orders set status = %s, total = %s where {AN_ORDER}",
+        self.database.execute(
+            f"update orders set status = %s, total = %s where {self.database.an_order}",
             (self.random.choice(STATUSES), self.amount(), *self.some_order()),
         )
 
     def update_product(self) -> None:
-        self.connection.execute(
-            f"update products set title = title || '!', description = coalesce(%s, description) where {A_PRODUCT}",
+        self.database.execute(
+            "update products set title = concat(title, '!'), description = coalesce(%s, description)"
+            f" where {self.database.a_product}",
             (self.random.choice([None, None, self.long_text()]), self.some_sku()),
         )
 
     def delete_customer(self) -> None:
-        self.connection.execute(f"delete from customers where {A_CUSTOMER}", (self.random.randint(1, self._customers),))
+        self.database.execute(
+            f"delete from customers where {self.database.a_customer}", (self.random.randint(1, self._customers),)
+        )
 
     def delete_order(self) -> None:
-        self.connection.execute(f"delete from orders where {AN_ORDER}", self.some_order())
+        self.database.execute(f"delete from orders where {self.database.an_order}", self.some_order())
 
     def delete_product(self) -> None:
-        self.connection.execute(f"delete from products where {A_PRODUCT}", (self.some_sku(),))
+        self.database.execute(f"delete from products where {self.database.a_product}", (self.some_sku(),))
 
     def move_order(self) -> None:
         """A change of one half of a composite key."""
-        self.connection.execute(
-            f"update orders set region = %s where {AN_ORDER}",
+        self.database.execute(
+            f"update orders set region = %s where {self.database.an_order}",
             (self.random.choice(REGIONS), *self.some_order()),
         )
 
     def rename_product(self) -> None:
         self._products += 1
-        self.connection.execute(
-            f"update products set sku = %s where {A_PRODUCT}",
+        self.database.execute(
+            f"update products set sku = %s where {self.database.a_product}",
             (f"sku-{self._products:07}", self.some_sku()),
         )
 
@@ -213,7 +190,7 @@ class Workload:
         return self.random.randbytes(1500).hex()
 
 
-def main(dsn: str, seed: int) -> None:
+def main(kind: str, address: str, seed: int) -> None:
     running = True
 
     def stop(*_: object) -> None:
@@ -221,8 +198,8 @@ def main(dsn: str, seed: int) -> None:
         running = False
 
     signal.signal(signal.SIGTERM, stop)
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        workload = Workload(connection, seed)
+    with _open(kind, address) as database:
+        workload = Workload(database, seed)
         workload.fill(500)
         print("filled", flush=True)
         started_at = time.monotonic()
@@ -233,5 +210,15 @@ def main(dsn: str, seed: int) -> None:
     print(json.dumps({"committed": workload.committed, "rolled_back": workload.rolled_back}), flush=True)
 
 
+def _open(kind: str, address: str) -> AbstractContextManager[Database]:
+    if kind == "postgres":
+        from service import demo_postgres
+
+        return demo_postgres.writer(address)
+    from service import demo_mysql
+
+    return demo_mysql.writer(int(address))
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -10,9 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from service import demo
+from service import demo, demo_postgres
 from service.demo_events import differences, fold, read_published
 from service.local_postgres import wheel_bin_dir
+from tests.mysql_servers import BY_NAME, find_server
 from tests.servers import Tailrace, skip
 
 UNCHANGED = "__debezium_unavailable_value"
@@ -49,6 +50,45 @@ def test_the_demo_fails_where_one_event_is_missing(
     assert "NOT EQUAL: 1 differences." in capsys.readouterr().out
 
 
+@pytest.fixture
+def programs(kind: str, tmp_path: Path) -> Path:
+    """A folder with a server's program that finds what belongs to it, as an installed one does."""
+    found = find_server(BY_NAME[kind])
+    if found.kind != "programs":
+        skip(f"no programs of {kind} on this machine: run .ci/servers")
+    program = "mysqld" if kind.startswith("mysql") else "mariadbd"
+    usr = Path(found.place) / "root" / "usr"
+    share = next(folder for folder in (usr / "share" / "mysql", usr / "share" / "mariadb") if folder.is_dir())
+    options = f"--basedir={usr} --lc-messages-dir={share} --character-sets-dir={share}/charsets"
+    wrapper = tmp_path / "bin" / program
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\nexec {found.place}/bin/{program} "$@" {options}\n')
+    wrapper.chmod(0o755)
+    return wrapper.parent
+
+
+@pytest.mark.mysql
+@pytest.mark.parametrize("kind", ["mysql97", "mariadb1011", "mariadb118"])
+def test_the_demo_runs_on_a_server_of_mysql_or_mariadb(
+    tailrace: Tailrace, tmp_path: Path, kind: str, programs: Path
+) -> None:
+    source = kind.rstrip("0123456789")
+    options = ("--source", source, "--server-programs", programs, "--seconds", "1", "--directory", tmp_path / "out")
+    done = tailrace("demo", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Equal: the events rebuild every table, row for row." in done.stdout
+    assert "shop.customers" in done.stdout
+    assert {event["value"]["op"] for event in read_published(tmp_path / "out" / "events") if event["value"]} >= {"r"}
+
+
+@pytest.mark.parametrize("source", ["mysql", "mariadb"])
+def test_without_a_server_the_demo_says_how_to_name_one(tailrace: Tailrace, tmp_path: Path, source: str) -> None:
+    options = ("--source", source, "--server-programs", tmp_path / "nothing", "--directory", tmp_path / "out")
+    done = tailrace("demo", *options)
+    assert done.returncode == 2
+    assert f"server in {tmp_path / 'nothing'}" in done.stderr and "--server-programs DIR" in done.stderr
+
+
 @pytest.mark.usefixtures("wheel")
 def test_ctrl_c_ends_the_demo_early_and_still_compares(tailrace: Tailrace, tmp_path: Path) -> None:
     running = tailrace.start("demo", "--seconds", "600", "--directory", tmp_path / "out")
@@ -64,7 +104,7 @@ def test_the_demo_runs_again_into_its_own_folder(tmp_path: Path, monkeypatch: py
     output.connector.write_text("{}")
     output.events.mkdir()
     (output.events / "old.jsonl").touch()
-    monkeypatch.setattr(demo, "wheel_bin_dir", lambda: None)
+    monkeypatch.setattr(demo_postgres, "wheel_bin_dir", lambda: None)
     demo.demo(1, tmp_path)
     assert not output.events.exists()
 
