@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pymysqlreplication.constants import FIELD_TYPE
 
 from connectors.mysql import rows
+from connectors.mysql.copying import moved_key
 from connectors.mysql.json_diff import applied, partial_columns
 from connectors.mysql.names import TableName
 from connectors.mysql.rows import Cell, Image, MalformedEvent, RowsHead
@@ -240,7 +241,7 @@ class Changes:
             self._snapshot.changed(table, old_key, None)
         self._snapshot.changed(table, key, cells)
         if old_key != key and UNCHANGED in cells:
-            self._snapshot.moved(table, None)
+            self._snapshot.moved(table, moved_key(table.shape, cells))
 
     def _update(self, table: CapturedTable, before: Row, after: Row, source: bytes) -> None:
         encoder = table.encoder

@@ -12,11 +12,12 @@ from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 import pymysql
-from pymysql.constants import ER
+from pymysql.constants import ER, FIELD_TYPE
 
 from connectors.chunk import AGAIN_ROWS, Key, Progress, Read
 from connectors.copying import Limit, NotRead, Piece, Reader
 from connectors.mysql.catalog import Catalog
+from connectors.mysql.charsets import UTF8
 from connectors.mysql.config import MysqlConfig
 from connectors.mysql.connection import Server, connect, end_of_log
 from connectors.mysql.coordinates import Coordinates, order
@@ -35,6 +36,8 @@ APPLIERS = 1_100
 _GONE = (ER.NO_SUCH_TABLE, ER.BAD_DB_ERROR)
 _ALTERED = (ER.BAD_FIELD_ERROR, ER.TABLE_DEF_CHANGED)
 _MISTAKEN = (ER.BAD_FIELD_ERROR, ER.INVALID_GROUP_FUNC_USE, ER.SP_DOES_NOT_EXIST, ER.OPERAND_COLUMNS)
+_INTEGERS = (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG)
+_STRINGS = (FIELD_TYPE.VARCHAR, FIELD_TYPE.VAR_STRING, FIELD_TYPE.STRING)
 _PINNED = "start transaction with consistent snapshot"
 
 
@@ -92,8 +95,8 @@ class MysqlReader:
         key = tuple(f"{shape.columns[i].name} {shape.columns[i].declared}" for i in shape.key)
         progress = progress.of_key(key)
         again = min(len(progress.again), AGAIN_ROWS) if progress.ended else 0
-        query = chunk_query(shape, progress, limit.rows)
-        lines = list(select_lines(self._connection, query, None if again else limit.size_bytes))
+        query = chunk_query(shape, progress, None if progress.ended else limit.rows)
+        lines = list(select_lines(self._connection, query, None if progress.ended else limit.size_bytes))
         is_last = len(lines) < limit.rows and sum(map(len, lines)) < limit.size_bytes
         last_key = key_text(shape.key, cells(lines[-1])) if lines else None
         high = order(end_of_log(self._connection, self._server))
@@ -270,6 +273,25 @@ def _full(name: TableName) -> str:
 def key_text(key: Sequence[int], row: Sequence[bytes | None]) -> Key:
     """The key of a row as its bytes, one character each; `key` are its columns."""
     return tuple((row[i] or b"").decode("latin1") for i in key)
+
+
+def moved_key(shape: TableShape, cells: Sequence[Value]) -> Key | None:
+    """The key of Avro cells in the form of `key_text`; None where one of its columns is not simple enough."""
+    parts = [_part(shape.columns[i], cells[i]) for i in shape.key]
+    return tuple(part for part in parts if part is not None) if None not in parts else None
+
+
+def _part(column: ColumnShape, cell: Value) -> str | None:
+    """Of an integer, or a string that has the same bytes in Avro as in the table."""
+    if not isinstance(cell, bytes):
+        return None
+    if column.kind in _INTEGERS and not (column.kind == FIELD_TYPE.LONGLONG and column.unsigned):
+        zigzag = sum((byte & 0x7F) << 7 * i for i, byte in enumerate(cell))
+        return str((zigzag >> 1) ^ -(zigzag & 1))
+    if column.kind in _STRINGS and column.charset in ("binary", *UTF8):
+        size = next(i for i, byte in enumerate(cell) if byte < 0x80) + 1
+        return cell[size:].decode("latin1")
+    return None
 
 
 def _same(columns: Sequence[ColumnShape], key: Key) -> str:

@@ -266,7 +266,7 @@ class MysqlSource:
             self._add(table, None)
 
     def _add(self, table: TableName, progress: Progress | None) -> None:
-        if self._config.snapshot != "never":
+        if self._config.snapshot != "never" or (progress and not progress.done):
             self._snapshot.add(table, progress)
 
     def _opened(self) -> OpenLog:

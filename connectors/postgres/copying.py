@@ -86,7 +86,8 @@ class PostgresReader:
                 return NotRead.NO_KEY
             key = tuple(f"{relation.columns[i].name} {relation.columns[i].type_oid}" for i in table.key)
             progress = progress.of_key(key)
-            query = chunk_query(name, table, row_filter, progress, limit.rows).as_string(self._connection)
+            rows = None if progress.ended else limit.rows
+            query = chunk_query(name, table, row_filter, progress, rows).as_string(self._connection)
             again = min(len(progress.again), AGAIN_ROWS) if progress.ended else 0
             lines = list(copy_out(self._connection, query, None if progress.ended else limit.size_bytes))
         high = emit_message(self._connection, uuid.uuid4().hex)
