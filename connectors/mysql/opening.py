@@ -19,6 +19,8 @@ from offsets.position import Offset
 
 FIRST_VERSION = {"mysql": (8, 0), "mariadb": (10, 6)}
 NAMES = {"mysql": "MySQL", "mariadb": "MariaDB"}
+_COUNTED_SINCE = (11, 4)
+"""From here on MariaDB's log events lack their position inside a transaction: to count it, all must be sent."""
 _OWN_IDS = 1 << 31
 _RESET = "run `tailrace offsets reset {}` and start again: every table is copied anew"
 
@@ -63,7 +65,10 @@ def open_log(config: MysqlConfig, connector: str, after: Offset | View | None) -
         dump = connect(config, application=f"tailrace {connector} binlog")
         stream = BinlogStream(config, server, dump)
         stream.start(
-            begin.at, server_id(config, connector, view=isinstance(after, View)), begin.by_gtid, annotate=config.query
+            begin.at,
+            server_id(config, connector, view=isinstance(after, View)),
+            begin.by_gtid,
+            annotate=config.query or (server.flavor == "mariadb" and server.version >= _COUNTED_SINCE),
         )
         end = end_of_log(connection, server)
         return OpenLog(stream, connection, server, begin.at, end, reach.origin(server, config))
