@@ -138,13 +138,18 @@ def end_of_log(connection: "pymysql.connections.Connection[Any]", server: Server
     round: a stream that starts behind the GTIDs lacks nothing.
     """
     gtids = _executed(connection, server)
-    modern = server.flavor == "mysql" and server.version >= (8, 2)
-    rows = _rows(connection, "show binary log status" if modern else "show master status")
+    rows = _rows(connection, log_status(server))
     if not rows:
         raise SourceRefused(
             "the server writes no binary log", "set log_bin in the server's configuration and restart the server"
         )
     return Coordinates(rows[0][0], int(rows[0][1]), gtids)
+
+
+def log_status(server: Server) -> str:
+    """The statement that gives file, position, and the databases that alone, or never, are logged."""
+    modern = server.flavor == "mysql" and server.version >= (8, 2)
+    return "show binary log status" if modern else "show master status"
 
 
 def start_of_log(connection: "pymysql.connections.Connection[Any]", server: Server) -> Coordinates:

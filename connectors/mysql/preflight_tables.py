@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pymysql
 
 from connectors.base import Finding
+from connectors.mysql.connection import log_status
 from connectors.mysql.look import Look
 from connectors.mysql.names import SYSTEM_DATABASES, is_captured, quoted
 from connectors.patterns import selected, without_match
@@ -74,6 +75,7 @@ def check_tables(look: Look) -> Iterator[Finding]:
     keyed = {(database, name) for database, name in look.rows(_KEYED_SQL)}
     for table in captured:
         yield from _table(look, table, (table.database, table.name) in keyed)
+    yield from _filters(look, sorted({table.database for table in captured}))
     yield from _cascades(look, captured)
     yield from _zero_dates(look, captured)
 
@@ -133,6 +135,19 @@ def _may_select(look: Look, table: _Table) -> bool:
     except pymysql.err.OperationalError:
         return False
     return True
+
+
+def _filters(look: Look, databases: Sequence[str]) -> Iterator[Finding]:
+    """What the server was told to keep out of its log."""
+    try:
+        [status] = look.rows(log_status(look.server)) or [("", 0, "", "")]
+    except pymysql.err.OperationalError:  # no REPLICATION CLIENT: a finding of its own
+        return
+    only, never = (set(filter(None, names.split(","))) for names in status[2:4])
+    for database in databases:
+        if database in never or (only and database not in only):
+            name = "binlog_ignore_db" if database in never else "binlog_do_db"
+            yield Finding("fail", f"{name} keeps {database} out of the log", f"take {name} out of my.cnf, and restart")
 
 
 def _cascades(look: Look, captured: Sequence[_Table]) -> Iterator[Finding]:

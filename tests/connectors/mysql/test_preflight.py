@@ -221,3 +221,23 @@ def test_a_replica_that_does_not_log_what_it_replicates_is_refused(own_mysql: Ow
     logging.server.stop()
     logging.server.start()
     assert any("the server is a replica" in words for words in bad(check(logging)))
+
+
+@KINDS
+def test_a_database_that_is_kept_out_of_the_log_is_named(own_mysql: OwnMysqlFactory, kind: str) -> None:
+    own = own_mysql(kind, "--binlog-do-db=other")
+    own.execute("create table orders (id int primary key)")
+    assert f"fail: binlog_do_db keeps {own.name} out of the log" in bad(check(own))
+
+
+def test_a_copy_without_gtids_locks_every_table(own_mysql: OwnMysqlFactory) -> None:
+    own = own_mysql("mysql97", "--gtid-mode=OFF", "--enforce-gtid-consistency=OFF")
+    own.execute("create table orders (id int primary key)")
+    own.execute(f"create user tailrace identified by '{PASSWORD}'")
+    own.execute("grant replication slave, replication client on *.* to tailrace")
+    own.execute(f"grant select on {own.name}.* to tailrace")
+    keys = {"user": "tailrace", "password": PASSWORD}
+    [finding] = [finding for finding in check(own, **keys) if finding.level == "fail"]
+    assert f"may not lock {own.name}.orders, for the server has no GTIDs" in finding.text
+    own.execute(finding.mend)
+    assert not any(finding.level == "fail" for finding in check(own, **keys))
