@@ -5,6 +5,7 @@ Everything logs through the standard library's loggers or structlog's; both end 
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -15,6 +16,7 @@ from structlog.types import EventDict, Processor, WrappedLogger
 _COLOURS = {"debug": "\033[2m", "warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}
 _BOLD, _DIM, _PLAIN = "\033[1m", "\033[2m", "\033[0m"
 _EVENT_WIDTH = 44
+_COMMAND = re.compile(r"(\btailrace [a-z ]+ )NAME\b")
 
 
 def configure(connector: str = "", secrets: Iterable[str] = (), *, debug: bool = False) -> None:
@@ -84,11 +86,15 @@ def _json_line(logger: WrappedLogger, method: str, event: EventDict) -> str:
 
 
 class _Named:
+    """Whose line it is; a command in a hint takes the connector's name where it has NAME."""
+
     def __init__(self, connector: str) -> None:
         self._connector = connector
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        event.setdefault("connector", self._connector)
+        name = event.setdefault("connector", self._connector)
+        if "hint" in event:
+            event["hint"] = _COMMAND.sub(lambda command: f"{command[1]}{name}", str(event["hint"]))
         return event
 
 
