@@ -8,9 +8,11 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HOT = [
+    "connectors/mysql/changes.py",
     "connectors/mysql/charsets.py",
     "connectors/mysql/envelope.py",
     "connectors/mysql/events.py",
+    "connectors/mysql/executed.py",
     "connectors/mysql/geometry.py",
     "connectors/mysql/integers.py",
     "connectors/mysql/json.py",
@@ -33,7 +35,7 @@ HOT = [
     "schema/texts.py",
     "schema/varint.py",
 ]
-"""Leaves of the import graph: bytes in, bytes out, no I/O."""
+"""What runs for each row or transaction: bytes in, bytes or events out, no I/O."""
 
 
 class CompileHook(BuildHookInterface[Any]):

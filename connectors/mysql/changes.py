@@ -5,15 +5,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pymysqlreplication.constants import FIELD_TYPE
-
 from connectors.mysql import rows
 from connectors.mysql.copying import moved_key
 from connectors.mysql.json_diff import applied, partial_columns
 from connectors.mysql.names import TableName
 from connectors.mysql.rows import Cell, Image, MalformedEvent, RowsHead
 from connectors.mysql.table import CapturedTable, Tables
-from connectors.mysql.types import width
+from connectors.mysql.types import JSON, width
 from connectors.snapshot import Copied, Snapshot
 from schema.avro import topic_name
 from schema.change import UNCHANGED, Value, completed
@@ -57,7 +55,7 @@ class Bound:
 
     def __init__(self, table: CapturedTable) -> None:
         self.widths = [width(column) for column in table.shape.columns]
-        self.json_columns = [i for i, column in enumerate(table.shape.columns) if column.kind == FIELD_TYPE.JSON]
+        self.json_columns = [i for i, column in enumerate(table.shape.columns) if column.kind == JSON]
         self.bind(table)
 
     def bind(self, table: CapturedTable) -> None:
