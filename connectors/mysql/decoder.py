@@ -28,7 +28,8 @@ _NOTHING = (
     *(events.BEGIN_LOAD_QUERY, events.APPEND_BLOCK, events.DELETE_FILE),
 )
 """What tells us nothing, or what the caller has dealt with."""
-_IN_XA = (events.TABLE_MAP, events.ROWS_QUERY, events.ANNOTATE_ROWS)
+_NOT_DONE = events.START_ALTER | events.ROLLBACK_ALTER
+"""MariaDB may log an ALTER when it begins, and again when it ends or fails."""
 _LONG_UNDECIDED = 10_000
 """Transactions behind an undecided one after which an operator should know."""
 
@@ -63,7 +64,7 @@ class Decoder:
         self._begins = start
         self._event_at = start.pos
         self._gtid = ""
-        self._has_begin = self._has_rows = False
+        self._has_begin = self._has_rows = self._is_not_done = False
         self._xa: str | None = None
         self._undecided: dict[str, Undecided] = {}
         self._decided_behind = 0
@@ -146,6 +147,7 @@ class Decoder:
         self._begin(event, gtid.text, 0)
         self._changes.group.thread = gtid.thread
         self._has_begin = not gtid.flags & events.STANDALONE
+        self._is_not_done = bool(gtid.extra_flags & _NOT_DONE)
         if gtid.flags & events.XA_PREPARED:
             self._start_xa(gtid.xid)
 
@@ -293,7 +295,7 @@ class Decoder:
     def _change_tables(self, said: Statement, query: events.Query) -> None:
         if said.kind is Kind.DML:
             self._dml(said, query)
-        else:
+        elif not self._is_not_done:
             self._structure.ddl(said, query, self._event_at, Coordinates(self._place.file, self._place.pos))
         self._has_begin |= said.opens_transaction
         if not self._has_begin:
