@@ -217,6 +217,11 @@ def _resume_by_domains(
             + _RESET.format(connector),
         )
     start = start_of_log(connection, server)
+    if missing := MariadbGtids.parse(start.gtids).minus(ours):
+        raise LogGap(
+            f"{config.host} has purged its binary logs up to {missing}; connector {connector} has delivered {ours}",
+            "point source.host at a server that still has what is between, or " + _RESET.format(connector),
+        )
     log.warning("goes on by GTID on another server", connector=connector, host=config.host, gtids=stored.gtids)
     return _Start(Coordinates(start.file, start.pos, stored.gtids), True)
 
