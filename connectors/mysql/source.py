@@ -106,7 +106,7 @@ class MysqlSource:
 
     def caught_up(self) -> bool:
         self._has_read_all = self._has_read_all or self._decoder.has_reached(self._opened().end)
-        return self._has_read_all and not (self._copied or self._snapshot.is_pending)
+        return self._has_read_all and not (self._is_new or self._copied or self._snapshot.is_pending)
 
     def finished(self) -> bool:
         return self._config.snapshot == "only" and self.caught_up()

@@ -381,6 +381,17 @@ class SourceSuite:
             assert not again.source.caught_up()
             assert [after["after"]["id"] for after in again.catch_up()] == list(range(2000))
 
+    def test_a_new_connector_that_has_caught_up_has_a_position_to_go_on_from(self, shop: Shop) -> None:
+        """Or what is committed until its next start would be lost."""
+        shop.engine.execute("create table t (id int primary key)")
+        with shop.reading(snapshot="never") as read:
+            until(lambda: read.source.caught_up() or (read.read() and False), "the source has caught up")
+            offset = read.offset
+        shop.engine.execute("insert into t values (1)")
+        with shop.reading(offset, snapshot="never") as again:
+            again.read_until(1)
+            assert again.afters() == [{"id": 1}]
+
     def test_a_view_from_now_shows_what_comes_and_copies_nothing(self, shop: Shop) -> None:
         shop.engine.execute("create table t (id int primary key)")
         shop.engine.execute("insert into t values (1)")
