@@ -16,7 +16,7 @@ from connectors.mysql.place import Place
 from connectors.mysql.statements import Kind, Statement, statement
 from connectors.mysql.structure import Structure
 from connectors.mysql.table import CapturedTable
-from connectors.mysql.xa import Undecided
+from connectors.mysql.xa import DELIVERED, Undecided
 from connectors.snapshot import Snapshot
 
 _BEGIN = b"\x00BEGIN"
@@ -51,12 +51,15 @@ class Decoder:
         changes: Changes,
         structure: Structure,
         snapshot: Snapshot[TableName, CapturedTable],
+        delivered: Coordinates | None,
     ) -> None:
+        """`delivered`: how far an earlier run came, where it stored a position before that."""
         self._config = config
         self._server = server
         self._changes = changes
         self._structure = structure
         self._snapshot = snapshot
+        self._delivered = delivered
         self._place = Place(start)
         self._gtids = Executed(server.flavor, start.gtids)
         self._reached = start
@@ -87,6 +90,14 @@ class Decoder:
         return self._reached._replace(gtids=str(self._gtids))
 
     @property
+    def noted(self) -> dict[str, str]:
+        """What is to be stored with `end`."""
+        if not self._undecided:
+            return {}
+        before = self._delivered
+        return {DELIVERED: str(self.reached if before is None or self._is_behind(before) else before)}
+
+    @property
     def is_settled(self) -> bool:
         """`end` is where the stream is."""
         return not (self.inside or self._undecided)
@@ -97,6 +108,10 @@ class Decoder:
 
     def has_reached(self, end: Coordinates) -> bool:
         return self._reached_order >= order(end) and self._gtids.contains(end.gtids)
+
+    def _is_behind(self, place: Coordinates) -> bool:
+        """Maybe on another server than the one that `place` is of."""
+        return self._gtids.contains(place.gtids) if place.gtids else self._reached_order >= order(place)
 
     def decode(self, event: bytes) -> bool:
         """One log event. True: stop here, between two transactions, for a copy can go on."""
@@ -242,11 +257,19 @@ class Decoder:
             return
         if undecided is not None:
             self._undecided.pop(xid).close()
-        elif commits:
+        elif commits and not self._was_delivered():
             self._structure.copy_again(
                 f"XA COMMIT {xid} at {self._here()} commits changes that lie before where this run began"
             )
         self._commit()
+
+    def _was_delivered(self) -> bool:
+        """Whether the group that is open was decoded by the run before."""
+        if self._delivered is None:
+            return False
+        if self._gtid and self._delivered.gtids:
+            return Executed(self._server.flavor, self._delivered.gtids).contains(self._gtid)
+        return order(self._begins) < order(self._delivered)
 
     def replay(self) -> int:
         """Decode one more log event of an XA transaction that is committed: its size in bytes, 0 where none is left."""

@@ -21,6 +21,7 @@ from connectors.mysql.names import is_captured
 from connectors.mysql.place import Place
 from connectors.mysql.shapes import STORED
 from connectors.mysql.stream import BinlogStream
+from connectors.mysql.xa import DELIVERED
 from offsets.position import Position, Range
 
 _APPLICATION = "tailrace offsets"
@@ -86,8 +87,8 @@ def copied(config: MysqlConfig) -> Mapping[str, str]:
 
 
 def copies(snapshot: Mapping[str, str]) -> Mapping[str, str]:
-    """Without the shapes of tables, which hold at their own position only."""
-    return {name: stored for name, stored in snapshot.items() if not name.startswith(STORED)}
+    """Without the shapes of tables and what an XA transaction left, which hold at their own position only."""
+    return {name: stored for name, stored in snapshot.items() if not name.startswith(STORED) and name != DELIVERED}
 
 
 def progress(stored: str) -> str:

@@ -11,7 +11,7 @@ import structlog
 from connectors.base import Finding
 from connectors.chunk import Progress
 from connectors.errors import SourceError
-from connectors.mysql import events, preflight, reach
+from connectors.mysql import coordinates, events, preflight, reach
 from connectors.mysql.catalog import Catalog
 from connectors.mysql.changes import Changes
 from connectors.mysql.config import MariadbConfig, MysqlConfig
@@ -28,6 +28,7 @@ from connectors.mysql.shape import TableShape
 from connectors.mysql.shapes import Shapes, shapes_in
 from connectors.mysql.structure import Structure, report_patterns
 from connectors.mysql.table import CapturedTable, Tables
+from connectors.mysql.xa import DELIVERED
 from connectors.snapshot import Copied, Snapshot
 from offsets.position import Offset, Position
 from schema.event import Batch, DeadLetter
@@ -152,8 +153,9 @@ class MysqlSource:
                 ddl,
                 is_mariadb=opened.server.flavor == "mariadb",
             )
+            delivered = coordinates.parse(stored[DELIVERED]) if DELIVERED in stored else None
             self._decoder = Decoder(
-                self._config, opened.server, opened.start, self._changes, self._structure, self._snapshot
+                self._config, opened.server, opened.start, self._changes, self._structure, self._snapshot, delivered
             )
             self._to_close.callback(self._decoder.close)
             self._is_new = after is None
@@ -204,7 +206,7 @@ class MysqlSource:
         is_due = self._is_new or self._snapshot.has_noted or shapes
         if end != self._returned or progress or is_due:
             position = Position(order(end), str(end), self._opened().origin)
-            progress = shapes | self._snapshot.noted() | progress
+            progress = shapes | self._decoder.noted | self._snapshot.noted() | progress
             self._returned = end
             self._idle_at = time.monotonic()
             self._is_new = False

@@ -7,9 +7,15 @@ their own; XA COMMIT or XA ROLLBACK is another group, any time behind it.
 from collections.abc import Iterator
 from struct import Struct
 from tempfile import SpooledTemporaryFile
+from typing import Final
 
 from connectors.mysql.coordinates import Coordinates
 
+DELIVERED: Final = "xa:delivered"
+"""By this name the offset has how far the log was delivered, where it stands before that: at an undecided transaction.
+
+Others were prepared before and committed behind it. A run that begins there sees their XA COMMIT without their rows.
+"""
 MEMORY_BYTES = 8 << 20
 """What one transaction may hold in memory before it goes to a temporary file."""
 
