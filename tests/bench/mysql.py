@@ -7,10 +7,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pymysql
 
 from tests.bench.drain import Drained
 from tests.bench.measure import BenchFailed, Measured, Running
@@ -229,6 +231,7 @@ class MysqlBench:
         folder = self._folder / f"engine{self._runs}"
         folder.mkdir()
         engine = Oracle(folder, {**self._properties(folder), "snapshot.mode": "no_data"})
+        self._end_readers()
         engine.start()
         try:
             while engine.running() and not self._reads():
@@ -260,11 +263,23 @@ class MysqlBench:
         return self._start(self.connector(**(source or {"snapshot": "never"})), name).finish()
 
     def _start(self, connector: Mapping[str, Any], run: str) -> Running:
+        self._end_readers()
         return Running(self._folder, connector, "--until-caught-up", reads=self._reads, run=run)
 
     def _reads(self) -> bool:
-        dumps = "select 1 from information_schema.processlist where command like 'Binlog Dump%'"
-        return bool(self._database.execute(dumps))
+        return bool(self._readers())
+
+    def _readers(self) -> list[int]:
+        dumps = "select id from information_schema.processlist where command like 'Binlog Dump%'"
+        return [thread for (thread,) in self._database.execute(dumps)]
+
+    def _end_readers(self) -> None:
+        """The server notices late that one is gone."""
+        while readers := self._readers():
+            for reader in readers:
+                with suppress(pymysql.OperationalError):
+                    self._database.execute(f"kill {reader}")
+            time.sleep(0.05)
 
     def _fill(self, rows: int, per_transaction: int) -> None:
         """An empty table gets `rows` rows, ids from 1 on."""
