@@ -1,8 +1,10 @@
 """XA transactions among others: their rows come with their XA COMMIT, wherever a connector resumes."""
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
+import pymysql
 import pytest
 
 from tests.connectors.mysql.following import Following, created, deleted, following, updated
@@ -12,6 +14,15 @@ from tests.servers import until
 pytestmark = pytest.mark.mysql
 
 TABLES = ("create table a (id int primary key, v text)", "create table b (id int primary key)")
+
+
+@pytest.fixture(autouse=True)
+def _undecided(mysql: MysqlDatabase) -> Iterator[None]:
+    """What a failing test leaves prepared would hold its tables."""
+    yield
+    for xid in (r"'one','q\'',7", "x'00ff27'", "'two'", "'first'", "'open'"):
+        with suppress(pymysql.MySQLError):
+            mysql.execute(f"xa rollback {xid}")
 
 
 def prepare(story: Following, xid: str, *statements: str, settings: str = "do 0") -> None:
@@ -60,7 +71,7 @@ def test_transactions_that_overlap_come_when_they_are_committed(
 
 
 def test_a_position_that_stands_at_an_open_transaction_tells_run_after_run_what_was_delivered_behind_it(
-    mysql: MysqlDatabase, tmp_path: Path
+    mysql: MysqlDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with following(mysql, tmp_path, *TABLES, rereads=False) as story:
         prepare(story, "'first'", "insert into b values (1)")
@@ -68,12 +79,14 @@ def test_a_position_that_stands_at_an_open_transaction_tells_run_after_run_what_
         story.run("insert into b values (3)", "xa commit 'first'")
         assert story.changes() == [created("b", id=3), created("b", id=1)]
     offset = story.read.offset
-    for _ in range(2):
-        with story.shop.reading(offset, snapshot="never") as again:
-            again.source.snapshot([f"{mysql.name}.a"], None)  # a copy stores its progress with the position
-            while not again.batches:
-                again.read()
-            offset = again.offset
+    monkeypatch.setattr("connectors.mysql.source.BATCH_BYTES", 1)
+    with story.shop.reading(offset, snapshot="never") as again:
+        again.read_until(1)
+        assert again.key(again.events[0]) == {"id": 3}
+        again.source.snapshot([f"{mysql.name}.a"], None)  # what is stored of that has a position with it
+        while again.offset == offset:
+            again.read()
+    offset = again.offset
     mysql.execute("xa commit 'open'")
     with story.shop.reading(offset, snapshot="never") as again:
         until(
