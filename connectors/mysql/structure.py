@@ -15,12 +15,16 @@ from connectors.mysql.names import TableName, is_captured, is_shadow
 from connectors.mysql.rows import MalformedEvent
 from connectors.mysql.statements import Kind, Statement
 from connectors.mysql.table import CapturedTable, Tables
-from connectors.mysql.tablemap import table_map
+from connectors.mysql.tablemap import TableMap, table_map
 from connectors.patterns import without_match
 from connectors.snapshot import Snapshot
 
 _BODY_AT = 27
 """Behind the table id, which changes while the table does not, and the flags."""
+_SEQUENCE = (
+    *("next_not_cached_value", "minimum_value", "maximum_value", "start_value", "increment"),
+    *("cache_size", "cycle_option", "cycle_count"),
+)
 
 log = structlog.get_logger("tailrace")
 
@@ -123,11 +127,20 @@ class Structure:
 
     def _bind(self, event: bytes, here: Coordinates) -> Bound | None:
         described = table_map(event, self._is_mariadb)
-        if not is_captured(self._config, described.database, described.name):
+        if not is_captured(self._config, described.database, described.name) or self._is_sequence(described):
             return None
         table = self._tables.captured(described, here)
         self._snapshot.announced(table)
         return Bound(table)
+
+    def _is_sequence(self, described: TableMap) -> bool:
+        """MariaDB logs what a sequence reserves as rows of a table."""
+        if not self._is_mariadb or len(described.kinds) != len(_SEQUENCE):
+            return False
+        if described.metadata is not None and described.metadata.names:
+            return described.metadata.names == _SEQUENCE
+        shape = self._catalog.shape(described.database, described.name)
+        return shape is not None and tuple(column.name for column in shape.columns) == _SEQUENCE
 
     def _truncate(self, table: TableName, pos: int) -> None:
         captured = self._tables.current(table)

@@ -134,3 +134,45 @@ def test_a_partition_that_is_dropped_or_exchanged_is_told(
             told = capsys.readouterr().out
             assert "came or went that the log does not have" in told and sql in told
             assert f"tailrace snapshot NAME {mysql.name}.t" in told
+
+
+def test_sequences_are_no_tables(mysql: MysqlDatabase, tmp_path: Path) -> None:
+    if mysql.flavor != "mariadb":
+        pytest.skip("MariaDB alone has sequences")
+    _use_sequences(mysql, tmp_path)
+
+
+def test_sequences_are_no_tables_where_the_log_has_no_names(own_mysql: OwnMysqlFactory, tmp_path: Path) -> None:
+    _use_sequences(own_mysql("mariadb118", "--binlog-row-metadata=MINIMAL"), tmp_path)
+
+
+def _use_sequences(database: MysqlDatabase, folder: Path) -> None:
+    with following(database, folder, "create sequence old", "create table t (id int primary key)") as story:
+        story.run("create sequence s cache 2", "select nextval(s), nextval(old)", "select setval(s, 99)")
+        story.run("insert into t values (nextval(s))", "alter sequence s restart 5")
+        assert story.changes() == [created("t", id=100)]
+
+
+def test_a_key_that_nobody_declared_is_a_key(mysql: MysqlDatabase, tmp_path: Path) -> None:
+    if mysql.flavor != "mysql":
+        pytest.skip("MySQL alone makes them")
+    mysql.execute("set session sql_generate_invisible_primary_key = on")
+    with following(mysql, tmp_path, "create table t (v int)", "insert into t values (5)", snapshot="initial") as story:
+        story.run("insert into t values (6)", "update t set v = 7 where v = 6", "delete from t where v = 5")
+        assert [story.read.key(event)["my_row_id"] for event in story.events() if event.value] == ["1", "2", "2", "1"]
+
+
+def test_old_rows_of_a_versioned_table_are_rows(mysql: MysqlDatabase, tmp_path: Path) -> None:
+    if mysql.flavor != "mariadb":
+        pytest.skip("MariaDB alone keeps them")
+    with following(mysql, tmp_path, "create table t (id int primary key, v int) with system versioning") as story:
+        story.run("insert into t values (1, 1)", "update t set v = 2", "delete from t")
+        changes = story.changes()
+        assert [(change.op, (change.after or change.before)["v"]) for change in changes] == [
+            *(("c", 1), ("u", 2), ("c", 1), ("d", 2), ("c", 2)),
+        ]
+        now, before, gone = changes[0].after["row_end"], changes[2].after, changes[4].after
+        assert changes[1].after["row_end"] == now
+        assert before["row_end"] == changes[1].after["row_start"] == gone["row_start"]
+        keys = [story.read.key(event) for event in story.read.events if event.value]
+        assert keys[:5] == [{"id": 1, "row_end": end} for end in (now, now, before["row_end"], now, gone["row_end"])]
