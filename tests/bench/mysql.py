@@ -260,7 +260,10 @@ class MysqlBench:
         name = f"{NAME}{self._runs}"
         if state is not None:
             shutil.copytree(state, self._folder / f"{name}-state")
-        return self._start(self.connector(**(source or {"snapshot": "never"})), name).finish()
+        measured = self._start(self.connector(**(source or {"snapshot": "never"})), name).finish()
+        if measured.seconds <= 0:
+            raise BenchFailed(f"{name} stored no position behind its start")
+        return measured
 
     def _start(self, connector: Mapping[str, Any], run: str) -> Running:
         self._end_readers()
