@@ -229,7 +229,7 @@ class MysqlWriter(Writer):
         if xa:
             self._run("xa end %s", self._name)
             self._run("xa prepare %s", self._name)
-            time.sleep(self._random.choice((0.0, 0.0, 0.1)))
+            time.sleep(self._random.choice((0.0, 0.0, 0.5)))
             if self._random.random() < 0.2:
                 raise RolledBack
             self._run("xa commit %s", self._name)
