@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,9 +11,9 @@ import psycopg
 
 import connectors
 from connectors.base import Source
-from offsets.position import Offset, Position
+from offsets.position import Offset, Position, merged
 from schema.decode import Decoder
-from schema.event import Batch, Event
+from schema.event import Batch, DeadLetter, Event
 from schema.registry import LocalRegistry
 from service.state import State
 from tests.mysql_servers import MysqlDatabase
@@ -147,7 +147,7 @@ class Reading:
             self.batches.append(batch)
             self.events += batch.events
             self.position = batch.position or self.position
-            self.progress |= batch.snapshot
+            self.progress = merged(self.progress, batch.snapshot)
         return batch
 
     def catch_up(self) -> list[Any]:
@@ -180,9 +180,10 @@ class Reading:
 class Shop:
     """One connector on one database; what it registers is kept over its openings."""
 
-    def __init__(self, engine: Engine, folder: Path) -> None:
+    def __init__(self, engine: Engine, folder: Path, dead_letter: Callable[[DeadLetter], None] | None = None) -> None:
         self.engine = engine
         self._folder = folder
+        self._dead_letter = dead_letter
 
     @contextmanager
     def source(self, **source: Any) -> Iterator[tuple[Source, LocalRegistry]]:
@@ -191,7 +192,14 @@ class Shop:
         cls = connectors.load(section["type"])
         config = cls.Config.model_validate(section, context={"connector": PREFIX})
         with closing(State.open(self._folder / "schemas").registry()) as registry:
-            made: Source = cls(config, connector=PREFIX, topic_prefix=PREFIX, registry=registry, version="0")
+            made: Source = cls(
+                config,
+                connector=PREFIX,
+                topic_prefix=PREFIX,
+                registry=registry,
+                version="0",
+                dead_letter=self._dead_letter,
+            )
             with closing(made):
                 yield made, registry
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from schema.errors import Unencodable
+from schema.event import DeadLetter
 from tests.conftest import OwnMysqlFactory
 from tests.connectors.mysql.following import created, deleted, following, updated
+from tests.contract.engines import MysqlEngine, Shop
 from tests.mysql_servers import MysqlDatabase
 
 pytestmark = pytest.mark.mysql
@@ -171,3 +173,27 @@ def test_what_was_left_out_and_has_no_placeholder_is_refused_by_name(
         with pytest.raises(Unencodable, match=rf"{mysql.name}\.t\.\w+: the log le"):
             story.run(change)
             story.changes()
+
+
+def test_what_was_left_out_is_a_dead_letter_where_the_policy_says_so(mysql: MysqlDatabase, tmp_path: Path) -> None:
+    letters: list[DeadLetter] = []
+    mysql.execute(IMAGES.replace("not null", ""))
+    with Shop(MysqlEngine(mysql), tmp_path, letters.append).reading(snapshot="never") as read:
+        mysql.execute("insert into t values (1, 1, 'a', 'big', 'must')")
+        mysql.execute("set session binlog_row_image = minimal")
+        mysql.execute("update t set v = 'b'")
+        mysql.execute("set session binlog_row_image = full")
+        mysql.execute("update t set v = 'c'")
+        read.read_until(2)
+        assert [after["v"] for after in read.afters()] == ["a", "c"]
+    (letter,) = letters
+    assert letter.table == f"{mysql.name}.t" and "left an unchanged value out" in letter.error
+    assert letter.value
+
+
+def test_a_row_without_a_key_is_never_cut(mysql: MysqlDatabase, tmp_path: Path) -> None:
+    with following(mysql, tmp_path, "create table t (a int, b int, v text)") as story:
+        story.run("set session binlog_row_image = minimal", "insert into t values (1, 2, 'v')")
+        story.run("update t set a = 2", "delete from t")
+        first, second = {"a": 1, "b": 2, "v": "v"}, {"a": 2, "b": 2, "v": "v"}
+        assert story.changes() == [created("t", **first), updated("t", first, **second), deleted("t", **second)]
