@@ -129,7 +129,8 @@ def _begin(config: MysqlConfig, connector: str, connection: Any, server: Server,
     if isinstance(after, View) and after.start != "now":
         return _Start(_named(config, after.start), False)
     start = exact_end_of_log(connection, server)
-    log.info("starts as a new connector", connector=connector, position=str(start))
+    if after is None:
+        log.info("starts as a new connector", connector=connector, position=str(start))
     return _Start(start, server.flavor == "mysql" and server.gtids)
 
 
@@ -159,14 +160,14 @@ def exact_end_of_log(connection: Any, server: Server) -> Coordinates:
 
 
 def _resume(config: MysqlConfig, connector: str, connection: Any, server: Server, after: Offset) -> _Start:
-    try:
-        stored = coordinates.parse(after.position.token)
-    except ValueError:
+    its = facts(after.position.origin)
+    if its.get("type") != server.flavor:
         raise SourceMisconfigured(
-            f"the stored position {after.position.token!r} is none of {NAMES[server.flavor]}",
+            f"the stored position {after.position.token} is none of {NAMES[server.flavor]}",
             "give this connector a name of its own, or " + _RESET.format(connector),
-        ) from None
-    same = facts(after.position.origin).get("system") == facts(reach.origin(server, config)).get("system")
+        )
+    stored = coordinates.parse(after.position.token)
+    same = its.get("system") == facts(reach.origin(server, config)).get("system")
     if server.flavor == "mysql" and server.gtids and stored.gtids:
         return _resume_by_set(config, connector, connection, server, stored, same)
     if server.flavor == "mariadb" and stored.gtids and not (same and _is_there(connection, stored)):

@@ -26,7 +26,7 @@ from connectors.mysql.rows import MalformedEvent
 from connectors.mysql.scout import Scout
 from connectors.mysql.shape import TableShape
 from connectors.mysql.shapes import Shapes, shapes_in
-from connectors.mysql.structure import Structure, report_patterns
+from connectors.mysql.structure import Structure
 from connectors.mysql.table import CapturedTable, Tables
 from connectors.mysql.xa import DELIVERED
 from connectors.snapshot import Copied, Snapshot
@@ -165,7 +165,7 @@ class MysqlSource:
 
     def _begin(self, stored: Mapping[str, str], known: Mapping[str, TableShape], *, is_new: bool) -> None:
         tables = self._structure.captured()
-        report_patterns(self._config, tables, is_new=is_new)
+        self._structure.report_patterns(tables, is_new=is_new)
         self._structure.meet(tables)
         self._tables.learn([table for table in tables if table.full not in known], self._opened().start)
         for table in tables:

@@ -83,6 +83,23 @@ class Structure:
         """The tables to capture now."""
         return [table for table in self._catalog.tables() if is_captured(self._config, table.database, table.name)]
 
+    def report_patterns(self, captured: list[TableName], *, is_new: bool) -> None:
+        """A new connector whose patterns find nothing is misconfigured; for an old one, tables come and go."""
+        config = self._config
+        databases = without_match(config.databases, {table.database for table in captured})
+        if databases and config.tables:
+            # such a database may be right, and what is asked for in it wrong
+            databases = without_match(databases, {table.database for table in self._catalog.tables()})
+        missing = databases + without_match(config.tables, (table.full for table in captured))
+        if missing and is_new:
+            raise SourceMisconfigured(
+                f"source.databases and source.tables: no table matches {', '.join(missing)} on {config.host}",
+                "correct the name (database.table, case as in the catalogue), create the table first, or grant"
+                f" {config.user} SELECT on it",
+            )
+        for pattern in missing:
+            log.warning("source.tables: nothing matches any more", pattern=pattern)
+
     def among(self, said: Statement) -> list[TableName]:
         """The captured tables that a statement concerns."""
         said = said.folded() if self._catalog.ignores_case else said
@@ -183,16 +200,3 @@ class Structure:
         )
         group.nth += 1
         self._changes.events.append(event)
-
-
-def report_patterns(config: MysqlConfig, tables: list[TableName], *, is_new: bool) -> None:
-    """A new connector whose patterns find nothing is misconfigured; for an old one, tables come and go."""
-    missing = without_match(config.databases, {table.database for table in tables})
-    missing += without_match(config.tables, (table.full for table in tables))
-    if missing and is_new:
-        raise SourceMisconfigured(
-            f"source.databases and source.tables: no table matches {', '.join(missing)} on {config.host}",
-            "correct the name (database.table, case as in the catalogue) or create the table first",
-        )
-    for pattern in missing:
-        log.warning("source.tables: nothing matches any more", pattern=pattern)

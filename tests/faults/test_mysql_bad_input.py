@@ -1,8 +1,11 @@
 """What an operator of MySQL or MariaDB gets wrong: the cause, what to do, and nothing lost once it is mended."""
 
 import itertools
+import json
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -89,6 +92,19 @@ def test_a_wrong_address_is_named_and_the_right_one_delivers_what_waited(
     assert told.code == code
     assert cause in told.cause
     assert hint in told.hint
+    shop.deliver()
+
+
+@mysql_only
+def test_an_offset_that_the_other_kind_of_server_gave_is_named(shop: MysqlShop) -> None:
+    token, origin = "binlog.000003:1547/0-1-100", json.dumps({"type": "mariadb", "system": "4711"})
+    with closing(sqlite3.connect(shop.tailrace.state / "tailrace.db")) as db, db:
+        db.execute("update offset_current set token = ?, origin = ? where connector = ?", (token, origin, NAME))
+    told = shop.refused()
+    assert told.code == exits.MISCONFIGURED
+    assert f"the stored position {token} is none of MySQL" in told.cause
+    assert f"tailrace offsets reset {NAME}" in told.hint
+    assert shop.tailrace("offsets", "reset", NAME).returncode == 0
     shop.deliver()
 
 
@@ -207,10 +223,10 @@ def test_a_table_or_database_that_nothing_matches_is_named(
 ) -> None:
     shop = MysqlShop(mysql, tailrace)
     schema = f"{mysql.name}." if key == "tables" else ""
-    patterns = [schema + "items", schema + pattern] if key == "tables" else [mysql.name, pattern]
-    told = shop.refused(shop.changed(**{key: patterns}))
+    patterns = [schema + pattern] if key == "tables" else [mysql.name, pattern]
+    told = shop.refused(shop.changed(**{"databases": [mysql.name], key: patterns}))
     assert told.code == exits.MISCONFIGURED
-    assert schema + pattern in told.cause
+    assert f"no table matches {schema}{pattern} on" in told.cause
     assert f"source.{key}" in told.cause
     mysql.execute("create table orders (id int primary key)")
     shop.deliver(shop.changed(tables=[f"{mysql.name}.items", f"{mysql.name}.order*"]))
