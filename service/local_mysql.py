@@ -159,7 +159,8 @@ class LocalMysql:
         """The folder of the server's scripts. Raises MysqlFailed."""
         said = _said(self.program.path, "--no-defaults", "--verbose", "--help")
         values = dict(line.split(None, 1) for line in said.splitlines() if len(line.split(None, 1)) == 2)
-        folders = [Path(values["lc-messages-dir"])] if "lc-messages-dir" in values else []
+        messages = Path(values.get("lc-messages-dir", ""))
+        folders = [messages] if messages.is_absolute() else []  # `(No default value)` is none
         for base in (Path(values.get("basedir", "/usr")), self.program.path.resolve().parent.parent):
             folders += [base / "share" / "mysql", base / "share" / "mariadb", base / "share"]
         for folder in folders:

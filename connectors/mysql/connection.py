@@ -280,7 +280,7 @@ def log_error(text: str, where: str) -> SourceError:
     if "with the same server_" in text:
         return SourceRefused(
             f"{where} ended our stream for another reader that has the same server_id",
-            "stop the other reader (show replicas; show processlist), or give this one a source.server_id of its own",
+            "stop the other reader, which `show processlist` lists, or give this one a source.server_id of its own",
         )
     if "max_allowed_packet" in text:
         return SourceRefused(

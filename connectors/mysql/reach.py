@@ -56,6 +56,8 @@ def position(config: MysqlConfig, word: str, reach: Range) -> Position:
     """
     with _asking(config) as (connection, server):
         parse = _gtids(server).parse
+        if not word.strip():
+            raise ValueError("it is empty")
         if ":" in word and word.partition(":")[0].rpartition(".")[2].isdecimal():
             asked = coordinates.parse(word)
         else:
@@ -108,7 +110,7 @@ def _behind_gtids(config: MysqlConfig, server: Server, connection: Any, gtids: G
     if missing := kind.parse(earliest.gtids).minus(kind.parse(str(gtids))):
         raise LogGap(
             f"{config.host} no longer has {missing}, which is behind {gtids or 'nothing'}",
-            f"give a position from {earliest} on, or run `tailrace offsets reset NAME` to copy every table anew",
+            f"give a position from {earliest} on",
         )
     if not kind.parse(latest.gtids).minus(kind.parse(str(gtids))):
         return latest._replace(gtids=str(gtids))
@@ -125,7 +127,7 @@ def _at(config: MysqlConfig, server: Server, connection: Any, file: str, pos: in
     if end is None:
         raise LogGap(
             f"{config.host} does not have {file}; its binlogs are {logs[0][0]} to {logs[-1][0]}",
-            f"give a position from {logs[0][0]}:4 on, or run `tailrace offsets reset NAME` to copy every table anew",
+            f"give a position from {logs[0][0]}:4 on",
         )
     if pos > end:
         raise LogGap(f"{file} on {config.host} ends at {end}, before {pos}", f"give a position up to {file}:{end}")

@@ -75,7 +75,7 @@ def test_the_end_of_an_earlier_file_and_the_begin_of_the_next_are_one_place(note
     assert found(notes, old.gtids).file == new.file
 
 
-@pytest.mark.parametrize("word", ["yesterday", "0/31C6530", "binlog.000001", "binlog.000001:", "1-5", "uuid:1-5"])
+@pytest.mark.parametrize("word", ["", "yesterday", "0/31C6530", "binlog.000001", "binlog.000001:", "1-5", "uuid:1-5"])
 def test_a_word_of_another_kind_is_no_position(mysql: MysqlDatabase, word: str) -> None:
     with pytest.raises(ValueError):
         found(mysql, word)
