@@ -1,6 +1,7 @@
 # Everything runs in an environment of its own, .venv, made by the first target that needs it.
 PYTHON ?= python3
 seconds ?= 20
+source ?= postgres
 VENV := .venv
 BIN := $(VENV)/bin
 COMPILED := build/compiled
@@ -10,8 +11,8 @@ UNCOMPILED := catalog connection preflight reach schema_changes statements strea
 
 .PHONY: demo test test-compiled bench check wheel clean
 
-demo: $(VENV)/demo.stamp  ## a real Postgres, a live workload, and the proof: make demo seconds=60
-	@$(BIN)/tailrace demo --seconds $(seconds)
+demo: $(VENV)/demo.stamp  ## a real database, a live workload, and the proof: make demo source=mysql seconds=60
+	@$(BIN)/tailrace demo --source $(source) --seconds $(seconds)
 
 test: $(VENV)/dev.stamp  ## installs the servers that the tests need, then runs them: make test args="-k demo"
 	@.ci/servers
