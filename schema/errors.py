@@ -26,7 +26,7 @@ class Unencodable(SchemaError):
         where = f"{table}.{column}: " if column else ""
         super().__init__(
             f"{where}{reason}",
-            'set errors.unrepresentable to "dlq" to go on without this change, or correct the value at the source',
+            'set errors.unrepresentable to "dlq" to go on without this change, and correct the value at the source',
         )
         self.reason = reason
         self.table = table
