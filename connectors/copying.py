@@ -94,8 +94,11 @@ class Copying(Protocol[N, T]):
     def refusal(self, name: N, where: str) -> str:
         """Why the server does not take an SQL condition; empty where it does."""
 
-    def queue(self, name: N) -> None:
-        """From now on the stream has every change; note who may have written before and is not visible yet."""
+    def queue(self, name: N, *, begins: bool) -> None:
+        """From now on the stream has every change; note what may have been written before and is not visible yet.
+
+        `begins`: no row is copied yet.
+        """
 
     def is_being_written(self, name: N) -> bool:
         """Whether such a transaction is still open."""

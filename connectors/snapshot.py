@@ -122,8 +122,7 @@ class Snapshot(Generic[N, T]):
             return
         if not self._copying.has_key(name):
             self._no_key(name)
-        if progress.after is None or self._copying.hidden:
-            self._copying.queue(name)
+        self._copying.queue(name, begins=progress.after is None)
         self._copies[name.id] = _Copy(name, progress)
 
     def again(self, name: N, where: str | None) -> None:
@@ -231,7 +230,7 @@ class Snapshot(Generic[N, T]):
             self._arrive(copy)
         if self._recent.take_lost():
             for copy in self._copies.values():
-                self._copying.queue(copy.name)
+                self._copying.queue(copy.name, begins=False)
         if len(self._in_hand) < self._parallel:
             for copy in [copy for copy in self._copies.values() if not copy.chunk]:
                 if len(self._in_hand) == self._parallel:

@@ -42,24 +42,35 @@ _PINNED = "start transaction with consistent snapshot"
 
 
 class UpTo(NamedTuple):
-    """A piece contains every transaction of the log up to this order."""
+    """A piece contains every transaction up to this order of the log of the server `system`."""
 
     until: int
+    system: str
 
     def contains(self, transaction: int) -> bool:
         return True
 
     def dump(self) -> list[Any]:
-        return [self.until]
+        return [self.until, self.system]
 
 
 class MysqlReader:
     """Reads chunks over a connection, which it closes where it `owns` it. Methods raise pymysql.MySQLError."""
 
-    def __init__(self, connection: Any, server: Server, streamed_gtids: Callable[[], str], *, owns: bool) -> None:
+    def __init__(
+        self,
+        connection: Any,
+        server: Server,
+        streamed_gtids: Callable[[], str],
+        logged: Callable[[], int],
+        *,
+        owns: bool,
+    ) -> None:
+        """`streamed_gtids` on MySQL, and an order that was `logged` on MariaDB: what a query must see."""
         self._connection = connection
         self._server = server
         self._streamed_gtids = streamed_gtids
+        self._logged = logged
         self._owns = owns
         self._catalog = Catalog(connection, server)
 
@@ -110,7 +121,7 @@ class MysqlReader:
         try:
             status = dict(_run(self._connection, "show status like 'binlog_snapshot_%'"))
             seen = Coordinates(status["Binlog_snapshot_file"], int(status["Binlog_snapshot_position"]))
-            if streamed and order(seen) <= streamed[-1]:
+            if order(seen) < self._logged() or (streamed and order(seen) <= streamed[-1]):
                 return NotRead.TOO_EARLY
             return self._read(name, progress, limit)
         finally:
@@ -145,6 +156,7 @@ class MysqlCopying:
         self._tables = tables
         self._streamed_gtids = streamed_gtids
         self._unproven: set[str] = set()
+        self._logged = 0
         self._lock_at = 0.0
         self.hidden = 0
         if not server.gtids:
@@ -153,17 +165,20 @@ class MysqlCopying:
     def readers(self, count: int) -> list[Reader[TableName]]:
         """Raises SourceError."""
         if count == 1:
-            return [MysqlReader(self._connection, self._server, self._streamed_gtids, owns=False)]
+            return [self._reader(self._connection, owns=False)]
         readers: list[Reader[TableName]] = []
         try:
             while len(readers) < count:
                 connection = connect(self._config, application=self._application)
-                readers.append(MysqlReader(connection, self._server, self._streamed_gtids, owns=True))
+                readers.append(self._reader(connection, owns=True))
         except BaseException:
             for reader in readers:
                 reader.close()
             raise
         return readers
+
+    def _reader(self, connection: Any, *, owns: bool) -> MysqlReader:
+        return MysqlReader(connection, self._server, self._streamed_gtids, lambda: self._logged, owns=owns)
 
     def has_key(self, name: TableName) -> bool:
         shape = self._catalog.shape(name.database, name.name)
@@ -178,9 +193,11 @@ class MysqlCopying:
             return str(error.args[-1])
         return ""
 
-    def queue(self, name: TableName) -> None:
+    def queue(self, name: TableName, *, begins: bool) -> None:
         if self.hidden:
             self._unproven.add(name.full)
+        elif self._server.flavor == "mariadb":
+            self._logged = order(end_of_log(self._connection, self._server))
 
     def is_being_written(self, name: TableName) -> bool:
         """A read lock is given when every transaction that has written is visible; it is given back at once."""
@@ -216,7 +233,7 @@ class MysqlCopying:
         if shape is None:
             connection.close()
             return NotRead.GONE
-        return Piece(shape, UpTo(until), _piece_lines(connection, chunk_query(shape, None, None)))
+        return Piece(shape, UpTo(until, self._server.system), _piece_lines(connection, chunk_query(shape, None, None)))
 
     def contained(self, dumped: list[Any]) -> UpTo:
         return UpTo(*dumped)

@@ -178,9 +178,10 @@ class PostgresCopying:
             return error.diag.message_primary or str(error)
         return ""
 
-    def queue(self, name: TableName) -> None:
+    def queue(self, name: TableName, *, begins: bool) -> None:
         """What a transaction wrote before its table was published is not streamed, however late it commits."""
-        self._writers[name.oid] = self._catalog.writers(name.oid)
+        if begins:
+            self._writers[name.oid] = self._catalog.writers(name.oid)
 
     def is_being_written(self, name: TableName) -> bool:
         if self._writers.get(name.oid):
