@@ -15,6 +15,8 @@ class OffsetStore(Protocol):
     def save(self, connector: str, position: Position, snapshot: Mapping[str, str]) -> None:
         """Store `position` and merge `snapshot` into the stored progress, atomically; durable on return.
 
+        An empty text in `snapshot` removes what is stored under its name.
+
         Raises OffsetMovedBackwards where `position.order` is below the stored one, OffsetStoreFailed where the
         write did not happen (disk full, folder gone).
         """

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from offsets.origin import refuse_to_go_back
-from offsets.position import Offset, Position
+from offsets.position import Offset, Position, merged
 
 
 class MemoryStore:
@@ -18,7 +18,7 @@ class MemoryStore:
     def save(self, connector: str, position: Position, snapshot: Mapping[str, str]) -> None:
         stored = self._offsets.get(connector)
         refuse_to_go_back(connector, stored.position if stored else None, position)
-        self._offsets[connector] = Offset(position, {**(stored.snapshot if stored else {}), **snapshot})
+        self._offsets[connector] = Offset(position, merged(stored.snapshot if stored else {}, snapshot))
 
     def close(self) -> None:
         pass

@@ -32,3 +32,8 @@ class Offset(NamedTuple):
 
     position: Position
     snapshot: Mapping[str, str]
+
+
+def merged(stored: Mapping[str, str], noted: Mapping[str, str]) -> dict[str, str]:
+    """The progress in `stored` with what was `noted` since: an empty text forgets."""
+    return {name: text for name, text in {**stored, **noted}.items() if text}

@@ -162,7 +162,11 @@ class SqliteStore:
     def _put_progress(self, connector: str, snapshot: Mapping[str, str]) -> None:
         self._db.executemany(
             "insert or replace into snapshot_progress values (?,?,?)",
-            [(connector, table, progress) for table, progress in snapshot.items()],
+            [(connector, table, progress) for table, progress in snapshot.items() if progress],
+        )
+        self._db.executemany(
+            "delete from snapshot_progress where connector = ? and table_name = ?",
+            [(connector, table) for table, progress in snapshot.items() if not progress],
         )
 
     def _sample(self, connector: str, position: Position, now_ms: int) -> None:

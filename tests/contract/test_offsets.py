@@ -50,6 +50,14 @@ def test_snapshot_progress_is_merged_table_by_table(store: OffsetStore) -> None:
     assert offset.snapshot == {"public.orders": "2", "public.items": "1", "public.new": "0"}
 
 
+def test_empty_progress_forgets_a_table(store: OffsetStore) -> None:
+    store.save("shop", at(1), {"public.orders": "1", "public.items": "1"})
+    store.save("shop", at(2), {"public.orders": "", "public.never": ""})
+    offset = store.load("shop")
+    assert offset is not None
+    assert offset.snapshot == {"public.items": "1"}
+
+
 def test_connectors_do_not_see_each_other(store: OffsetStore) -> None:
     store.save("shop", at(100), {"public.orders": "1"})
     store.save("crm", at(7), {})

@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from offsets.position import Offset
+from offsets.position import Offset, merged
 from schema.event import Batch, Event
 from tests.contract.engines import MysqlEngine, Reading, Session, Shop
 from tests.mysql_servers import MysqlDatabase
@@ -117,7 +117,7 @@ def read_again(shop: Shop, batches: Iterable[Batch], whole: list[Any], *, is_hel
     count = 0
     for batch in batches:
         count += len(batch.events)
-        progress |= batch.snapshot
+        progress = merged(progress, batch.snapshot)
         rest = whole[count:]
         if batch.position is None or not rest or any(value and value.get("op") == "r" for *_, value in rest):
             continue

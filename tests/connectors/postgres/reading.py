@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.source import PostgresSource
-from offsets.position import Offset, Position
+from offsets.position import Offset, Position, merged
 from schema.decode import Decoder
 from schema.event import Batch, Event
 from schema.registry import LocalRegistry
@@ -39,7 +39,7 @@ class Reading:
             self.batches.append(batch)
             self.events += batch.events
             self.position = batch.position or self.position
-            self.progress |= batch.snapshot
+            self.progress = merged(self.progress, batch.snapshot)
         return batch
 
     def catch_up(self) -> list[dict[str, Any]]:
