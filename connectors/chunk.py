@@ -258,10 +258,7 @@ class Recent:
         if not self._count:
             return
         if self._changes == RECENT_CHANGES:
-            self._has_lost = True
-            self._changes = 0
-            self._transactions.clear()
-            self._transactions.append([])
+            self.lose()
         self._changes += 1
         self._transactions[-1].append(_Change(0, 0, table, key, _left_out(values)))
 
@@ -271,8 +268,15 @@ class Recent:
                 if change.table.id == table:
                     chunk.change(change.table, change.key, change.values, 0, 0)
 
+    def lose(self) -> None:
+        """Forget all changes."""
+        self._has_lost = bool(self._count)
+        self._changes = 0
+        self._transactions.clear()
+        self._transactions.append([])
+
     def take_lost(self) -> bool:
-        """Whether, since the last call, there were too many changes to remember."""
+        """Whether, since the last call, changes were forgotten."""
         has_lost, self._has_lost = self._has_lost, False
         return has_lost
 

@@ -147,10 +147,10 @@ class Snapshot(Generic[N, T]):
         return bool(self._noted)
 
     def noted(self) -> dict[str, str]:
-        """Progress to store with the next position, besides what `delivered` gives."""
+        """Progress to store with the next position, besides what `delivered` gives; empty where it is forgotten."""
         noted, self._noted = self._noted, set()
-        copies = self._copies.values()
-        return {copy.name.full: copy.progress.dump() for copy in copies if copy.name.full in noted}
+        found = {copy.name.full: copy.progress.dump() for copy in self._copies.values()}
+        return {full: found.get(full, "") for full in noted}
 
     # -- what the stream shows
 
@@ -196,6 +196,11 @@ class Snapshot(Generic[N, T]):
         if chunk:
             chunk.change(table, key, values, self._transaction, self._order)
         self._recent.add(table, key, values)
+
+    def taken_back(self, table: TableId) -> None:
+        """A change that the stream has shown was rolled back: what it took from chunks belongs there."""
+        self.altered(table)
+        self._recent.lose()
 
     def moved(self, table: T, key: Key | None) -> None:
         """A row got another key while values of it were left out of the log: before its copy ends it is read again.

@@ -25,7 +25,10 @@ _DELETES = (rows.DELETE, rows.DELETE_V1)
 
 @dataclass(slots=True)
 class Group:
-    """The transaction whose changes are being read: where it begins, in two forms; `nth` counts its events."""
+    """The transaction whose changes are being read: where it begins, in two forms; `nth` counts its events.
+
+    Of these, the first `taken` are on their way to readers.
+    """
 
     order: int = 0
     file: str = ""
@@ -36,6 +39,7 @@ class Group:
     thread: int | None = None
     query: str = ""
     nth: int = 0
+    taken: int = 0
 
 
 class Change(NamedTuple):
@@ -107,7 +111,18 @@ class Changes:
     def take(self) -> list[Event]:
         """What was made since the last call."""
         taken, self.events = self.events, []
+        self.group.taken = self.group.nth
         return taken
+
+    def take_back(self, nth: int) -> bool:
+        """The transaction's events from its `nth` on were rolled back. False where some of them are taken already."""
+        group = self.group
+        if group.taken > nth:
+            return False
+        while self.events and self.events[-1].id >= (group.order, nth):
+            self._snapshot.taken_back(self.events.pop().table)
+        group.nth = nth
+        return True
 
     def copied(
         self, copied: Copied[CapturedTable], values: Values, source: bytes, limit_bytes: int

@@ -50,6 +50,11 @@ class Server(NamedTuple):
     server_id: int
     gtids: bool
 
+    @property
+    def system(self) -> str:
+        """Tells its log from those of other servers."""
+        return self.uuid or f"server-{self.server_id}"
+
 
 def connect(config: MysqlConfig, *, application: str) -> "pymysql.connections.Connection[Any]":
     """An autocommit connection in utf8mb4 and UTC whose text output is what the snapshot reads. Raises SourceError."""

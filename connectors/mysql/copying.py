@@ -42,15 +42,16 @@ _PINNED = "start transaction with consistent snapshot"
 
 
 class UpTo(NamedTuple):
-    """A piece contains every transaction of the log up to this order."""
+    """A piece contains every transaction up to this order of the log of the server `system`."""
 
     until: int
+    system: str
 
     def contains(self, transaction: int) -> bool:
         return True
 
     def dump(self) -> list[Any]:
-        return [self.until]
+        return [self.until, self.system]
 
 
 class MysqlReader:
@@ -232,7 +233,7 @@ class MysqlCopying:
         if shape is None:
             connection.close()
             return NotRead.GONE
-        return Piece(shape, UpTo(until), _piece_lines(connection, chunk_query(shape, None, None)))
+        return Piece(shape, UpTo(until, self._server.system), _piece_lines(connection, chunk_query(shape, None, None)))
 
     def contained(self, dumped: list[Any]) -> UpTo:
         return UpTo(*dumped)

@@ -67,7 +67,8 @@ class Decoder:
         self._begins = start
         self._event_at = start.pos
         self._gtid = ""
-        self._has_begin = self._has_rows = self._is_not_done = False
+        self._has_begin = self._is_not_done = False
+        self._savepoints: dict[str, int] = {}
         self._xa: str | None = None
         self._undecided: dict[str, Undecided] = {}
         self._decided_behind = 0
@@ -98,9 +99,11 @@ class Decoder:
         return {DELIVERED: str(self.reached if before is None or self._is_behind(before) else before)}
 
     @property
-    def is_settled(self) -> bool:
-        """`end` is where the stream is."""
-        return not (self.inside or self._undecided)
+    def end_order(self) -> int:
+        """`end` as `order` has it."""
+        for undecided in self._undecided.values():
+            return order(undecided.begins)
+        return self._reached_order
 
     @property
     def is_replaying(self) -> bool:
@@ -176,7 +179,8 @@ class Decoder:
         begins = Coordinates(self._place.file, self._event_at)
         self._begins = begins
         self._gtid = gtid
-        self._has_begin = self._has_rows = False
+        self._has_begin = False
+        self._savepoints.clear()
         self.inside = True
         at_us = committed_at_us or events.timestamp_s(event) * 1_000_000
         of = order(begins)
@@ -185,7 +189,7 @@ class Decoder:
 
     def _commit(self, event: bytes = b"") -> None:
         self.inside = False
-        if self._gtid:
+        if self._gtid and self._server.gtids:  # without them, some transactions may have one: no whole set
             self._gtids.add(self._gtid)
         if self._undecided:
             self._count_behind()
@@ -250,6 +254,7 @@ class Decoder:
     def _decide(self, xid: str, *, commits: bool) -> None:
         """The end of a group that decides; where it commits, `replay` gives the rows first."""
         self._decided_behind = 0
+        self._xa = None
         undecided = self._undecided.get(xid)
         if undecided is not None and commits:
             self._changes.group.file = undecided.begins.file
@@ -310,7 +315,11 @@ class Decoder:
             self._commit()
         elif said.kind is Kind.ROLLBACK:
             self._roll_back()
-        elif said.kind in (Kind.SAVEPOINT, Kind.XA_END, Kind.BEGIN):
+        elif said.kind is Kind.ROLLBACK_TO:
+            self._take_back(self._savepoints.get(said.savepoint, 0))
+        elif said.kind is Kind.SAVEPOINT:
+            self._savepoints[said.savepoint] = self._mark()
+        elif said.kind in (Kind.XA_END, Kind.BEGIN):
             self._has_begin |= said.kind is Kind.BEGIN
         else:
             self._change_tables(said, query)
@@ -339,14 +348,27 @@ class Decoder:
             )
         log.warning(f"left out: {what}", hint="copy the table again: tailrace snapshot NAME TABLE")
 
-    def _roll_back(self) -> None:
-        if self._has_rows:
+    def _mark(self) -> int:
+        """How far the transaction is, for `_take_back`."""
+        return self._changes.group.nth if self._xa is None else self._undecided[self._xa].size_bytes
+
+    def _take_back(self, mark: int) -> None:
+        """The rows behind `mark` were rolled back; mostly the server takes them out of its log by itself."""
+        if self._xa is not None:
+            self._undecided[self._xa].cut(mark)
+        elif not self._changes.take_back(mark):
             raise SourceError(
-                f"the log holds rows of a transaction that was rolled back at {self._here()}: tables with and without"
-                " transactions were changed together",
-                "run `tailrace offsets reset NAME` to copy every table anew, and keep such tables out of transactions",
+                f"the log holds rows that were rolled back at {self._here()}, so many that some are delivered already",
+                "run `tailrace offsets reset NAME` to copy every table anew, and keep temporary tables and such without"
+                " transactions out of large transactions",
             )
-        self._commit()
+
+    def _roll_back(self) -> None:
+        self._take_back(0)
+        if self._xa is not None:
+            self._decide(self._xa, commits=False)
+        else:
+            self._commit()
 
     # -- rows
 
@@ -371,7 +393,6 @@ class Decoder:
             return
         bound = self._structure.bound(event)
         if bound is not None:
-            self._has_rows = True
             self._changes.read(bound, event, self._event_at)
 
     def _here(self) -> str:

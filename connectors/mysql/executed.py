@@ -1,5 +1,7 @@
 """The GTIDs that the stream has come past, one by one: mostly each is the next of the one before."""
 
+from threading import Lock
+
 from connectors.mysql.connection import Flavor
 from connectors.mysql.gtid import MariadbGtids, MysqlGtids
 
@@ -11,6 +13,8 @@ class Executed:
         self._has_ranges = flavor == "mysql"
         self._source = ""
         self._first = self._last = 0
+        self._lock = Lock()
+        """A reader of the copy asks while the stream goes on."""
 
     def add(self, gtid: str) -> None:
         """One transaction more: ``uuid:n``, ``uuid:tag:n``, or MariaDB's ``domain-server-n``."""
@@ -19,19 +23,22 @@ class Executed:
             return
         source, _, number = gtid.rpartition(":")
         n = int(number)
-        if n == self._last + 1 and source == self._source:
-            self._last = n
-            return
-        self._fold()
-        self._source, self._first, self._last = source, n, n
+        with self._lock:
+            if n == self._last + 1 and source == self._source:
+                self._last = n
+                return
+            self._fold()
+            self._source, self._first, self._last = source, n, n
 
     def contains(self, text: str) -> bool:
-        self._fold()
+        with self._lock:
+            self._fold()
         return self._gtids.contains(self._parse(text))  # type: ignore[arg-type]  # of one flavor
 
     def __str__(self) -> str:
         """As the server prints it."""
-        self._fold()
+        with self._lock:
+            self._fold()
         return str(self._gtids)
 
     def _fold(self) -> None:

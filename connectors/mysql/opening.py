@@ -179,6 +179,8 @@ def _resume(config: MysqlConfig, connector: str, connection: Any, server: Server
             "point source.host at the old server, or " + _RESET.format(connector),
         )
     _check_file(config, connector, connection, stored)
+    if server.gtids and not stored.gtids:  # they were switched on since; a part of the set would have the rest sent
+        stored = stored._replace(gtids=_named(config, str(stored)).gtids)
     return _Start(stored, False)
 
 

@@ -36,8 +36,7 @@ Gtids = MysqlGtids | MariadbGtids
 
 def origin(server: Server, config: MysqlConfig) -> str:
     """The identity of the log that a position belongs to, as JSON."""
-    system = server.uuid or f"server-{server.server_id}"
-    return json.dumps({"type": server.flavor, "host": config.host, "port": config.port, "system": system})
+    return json.dumps({"type": server.flavor, "host": config.host, "port": config.port, "system": server.system})
 
 
 def positions(config: MysqlConfig) -> Range:

@@ -11,9 +11,9 @@ from typing import Final
 from connectors.errors import LogGap, SourceError
 from connectors.mysql.catalog import Catalog, hides_labels, is_same_text
 from connectors.mysql.charsets import decoder
-from connectors.mysql.coordinates import Coordinates
+from connectors.mysql.coordinates import Coordinates, order
 from connectors.mysql.shape import ColumnShape, TableShape, load
-from connectors.mysql.statements import Statement
+from connectors.mysql.statements import Kind, Statement
 from connectors.mysql.tablemap import ENUM, GEOMETRY, SET, VECTOR, Metadata, TableMap
 from connectors.mysql.tokens import Name
 
@@ -43,16 +43,27 @@ class Shapes:
         self._scout = scout
         self._known = dict(known)
         self._before: dict[str, TableShape] = {}
-        self._noted: dict[str, TableShape] = {}
+        self._noted: list[tuple[int, str, TableShape | None]] = []
+        """From where in the log on which table has which shape, None where that is not known; in the log's order."""
 
-    @property
-    def has_noted(self) -> bool:
-        return bool(self._noted)
+    def has_noted(self, until: int) -> bool:
+        return bool(self._noted) and self._noted[0][0] <= until
 
-    def noted(self) -> dict[str, str]:
-        """The shapes that are to be stored with the next position, and are not noted any more."""
-        noted, self._noted = self._noted, {}
-        return {STORED + full: shape.dump() for full, shape in noted.items()}
+    def noted(self, until: int) -> dict[str, str]:
+        """What is to be stored with a position of this order, and is not noted any more.
+
+        Shapes from behind it are for a later one: a run that begins there comes past what defines them.
+        """
+        found: dict[str, str] = {}
+        while self.has_noted(until):
+            _, full, shape = self._noted.pop(0)
+            found[STORED + full] = shape.dump() if shape else ""
+        return found
+
+    def forget(self, full: str, here: Coordinates) -> None:
+        """What was stored of this table holds no more from `here` on."""
+        self._known.pop(full, None)
+        self._note(full, None, here)
 
     def at(self, shown: TableMap, here: Coordinates) -> TableShape:
         """The shape of the rows behind a TABLE_MAP; `here` is where it stands, or its transaction begins.
@@ -63,10 +74,10 @@ class Shapes:
         known = self._known.get(full)
         if shown.metadata is not None and shown.metadata.names:
             if known is None or not self._is(known, shown, shown.metadata):
-                known = self._keep(self._from_log(shown, shown.metadata))
+                known = self._keep(self._from_log(shown, shown.metadata), here)
             return known
         if known is None:
-            known = self._keep(self._certain((shown.database, shown.name), here))
+            known = self._keep(self._certain((shown.database, shown.name), here), here)
         self._check(known, shown, here)
         return known
 
@@ -90,12 +101,12 @@ class Shapes:
         redefined = self._scout(here, found.keys()) if found else {}
         for name, shape in found.items():
             if shape is not None and name not in redefined:
-                self._keep(shape)
+                self._keep(shape, here)
 
     def altered(self, said: Statement, tables: Iterable[Name], here: Coordinates) -> None:
         """A statement redefines `tables`; `here` is behind it. What it only renames keeps its columns."""
         moved: dict[str, TableShape | None] = {}
-        for old, new in said.renames:
+        for old, new in said.renames if said.kind is Kind.RENAME else ():
             shape = moved.pop(_full(old), None) if _full(old) in moved else self._known.get(_full(old))
             moved[_full(old)] = None
             moved[_full(new)] = None if shape is None else shape._replace(database=new[0], name=new[1])
@@ -105,14 +116,19 @@ class Shapes:
             if shape is not None:
                 self._before[_full(name)] = shape
             if (shape := moved.get(_full(name))) is not None:
-                self._keep(shape)
+                self._keep(shape, here)
             else:
+                self._note(_full(name), None, here)
                 unknown.append(name)
         self.learn(unknown, here)
 
-    def _keep(self, shape: TableShape) -> TableShape:
-        self._known[shape.full] = self._noted[shape.full] = shape
+    def _keep(self, shape: TableShape, here: Coordinates) -> TableShape:
+        self._known[shape.full] = shape
+        self._note(shape.full, shape, here)
         return shape
+
+    def _note(self, full: str, shape: TableShape | None, here: Coordinates) -> None:
+        self._noted.append((order(here), full, shape))
 
     def _certain(self, name: Name, here: Coordinates) -> TableShape:
         """What the catalogue shows is what `here` shows if nothing redefines the table between here and now."""

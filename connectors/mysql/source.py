@@ -20,16 +20,17 @@ from connectors.mysql.coordinates import order
 from connectors.mysql.copying import MysqlCopying
 from connectors.mysql.ddl_event import DdlTopic
 from connectors.mysql.decoder import Decoder
-from connectors.mysql.names import TableName
+from connectors.mysql.names import TableName, is_captured
 from connectors.mysql.opening import OpenLog, View, open_log
 from connectors.mysql.rows import MalformedEvent
 from connectors.mysql.scout import Scout
 from connectors.mysql.shape import TableShape
-from connectors.mysql.shapes import Shapes, shapes_in
+from connectors.mysql.shapes import STORED, Shapes, shapes_in
 from connectors.mysql.structure import Structure
 from connectors.mysql.table import CapturedTable, Tables
 from connectors.mysql.xa import DELIVERED
 from connectors.snapshot import Copied, Snapshot
+from offsets.origin import facts
 from offsets.position import Offset, Position
 from schema.event import Batch, DeadLetter
 from schema.registry import Registry
@@ -107,7 +108,8 @@ class MysqlSource:
 
     def caught_up(self) -> bool:
         self._has_read_all = self._has_read_all or self._decoder.has_reached(self._opened().end)
-        return self._has_read_all and not (self._is_new or self._copied or self._snapshot.is_pending)
+        is_copying = self._copied or self._snapshot.is_pending or self._structure.has_changed
+        return self._has_read_all and not (self._is_new or is_copying)
 
     def finished(self) -> bool:
         return self._config.snapshot == "only" and self.caught_up()
@@ -161,15 +163,42 @@ class MysqlSource:
             self._is_new = after is None
             self._returned = opened.start
             self._discover_at = self._idle_at = time.monotonic()
-            self._begin(stored, known, is_new=not isinstance(after, Offset))
+            self._begin(after if isinstance(after, Offset) else None, stored, known)
 
-    def _begin(self, stored: Mapping[str, str], known: Mapping[str, TableShape], *, is_new: bool) -> None:
+    def _begin(self, after: Offset | None, stored: Mapping[str, str], known: Mapping[str, TableShape]) -> None:
         tables = self._structure.captured()
-        self._structure.report_patterns(tables, is_new=is_new)
+        self._structure.report_patterns(tables, is_new=after is None)
         self._structure.meet(tables)
         self._tables.learn([table for table in tables if table.full not in known], self._opened().start)
         for table in tables:
-            self._add(table, Progress.load(stored[table.full]) if table.full in stored else None)
+            progress = Progress.load(stored[table.full]) if table.full in stored else None
+            self._add(table, progress and after and self._of_this_log(table, progress, after.position))
+        self._forget_left_out(stored)
+
+    def _of_this_log(self, table: TableName, progress: Progress, position: Position) -> Progress:
+        """What a piece contained is told by a place in the log of the server that it was read from.
+
+        Behind that place nothing is left out any more. Before it, on another server, only another copy can tell.
+        """
+        if not progress.contained:
+            return progress
+        contained = self._copying.contained(progress.contained)
+        if facts(position.origin).get("system") != contained.system or position.order >= contained.until:
+            return progress._replace(contained=None)
+        if self._opened().server.system == contained.system:
+            return progress
+        self._snapshot.forget(table)
+        return Progress(table.id)
+
+    def _forget_left_out(self, stored: Mapping[str, str]) -> None:
+        """Tables that the configuration leaves out now may change unseen: nothing that is known of them will hold."""
+        start = self._opened().start
+        for full in {name.removeprefix(STORED) for name in stored if name != DELIVERED}:
+            names = full.split(".")
+            ways = [(".".join(names[:i]), ".".join(names[i:])) for i in range(1, len(names))]
+            if not any(is_captured(self._config, *way) for way in ways):
+                self._snapshot.forget(TableName(*ways[0]))
+                self._tables.forget(full, start)
 
     def _read(self, timeout_s: float) -> Batch | None:
         if not self._decoder.inside:
@@ -178,7 +207,7 @@ class MysqlSource:
             return self._read_copied(self._copied)
         caught_up = self.caught_up()
         size = self._decode(min(timeout_s, READING_S) if self._snapshot.is_reading else timeout_s)
-        due = self._is_new or self._snapshot.has_noted or self._has_shapes
+        due = self._is_new or self._snapshot.has_noted or self._has_shapes()
         due |= not caught_up and self.caught_up()
         due |= time.monotonic() - self._idle_at >= IDLE_CHECKPOINT_S
         return self._batch(size, {}) if self._changes.events or due else None
@@ -202,7 +231,7 @@ class MysqlSource:
         events = self._changes.take()
         end = self._decoder.end
         position = None
-        shapes = self._tables.noted() if self._has_shapes else {}
+        shapes = self._tables.noted(order(end))
         is_due = self._is_new or self._snapshot.has_noted or shapes
         if end != self._returned or progress or is_due:
             position = Position(order(end), str(end), self._opened().origin)
@@ -212,10 +241,8 @@ class MysqlSource:
             self._is_new = False
         return Batch(events, position, size, progress) if events or position else None
 
-    @property
     def _has_shapes(self) -> bool:
-        """A shape may be stored with a position that all its table's definitions up to now lie before."""
-        return self._tables.has_noted and self._decoder.is_settled
+        return self._tables.has_noted(self._decoder.end_order)
 
     def _decode(self, timeout_s: float) -> int:
         """Decode until a batch is full, or nothing more comes soon: the size of what was decoded, in bytes."""

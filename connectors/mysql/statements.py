@@ -16,7 +16,9 @@ class Kind(Enum):
     COMMIT = auto()
     ROLLBACK = auto()
     SAVEPOINT = auto()
-    """Set, released or rolled back to: rows that went are not in the log."""
+    """Set, or released: without a name."""
+    ROLLBACK_TO = auto()
+    """A savepoint; in the log where the rows behind it are there, too."""
     XA_START = auto()
     XA_END = auto()
     XA_COMMIT = auto()
@@ -44,6 +46,7 @@ class Statement(NamedTuple):
     databases: tuple[str, ...] = ()
     words: frozenset[str] = frozenset()
     xid: str = ""
+    savepoint: str = ""
     opens_transaction: bool = False
     moves_rows: bool = False
 
@@ -132,10 +135,17 @@ def _commit(tokens: Tokens, database: str) -> Statement | None:
 
 def _rollback(tokens: Tokens, database: str) -> Statement | None:
     tokens.take("WORK")
-    return Statement(Kind.SAVEPOINT if tokens.take("TO") else Kind.ROLLBACK)
+    if not tokens.take("TO"):
+        return Statement(Kind.ROLLBACK)
+    tokens.take("SAVEPOINT")
+    return Statement(Kind.ROLLBACK_TO, savepoint=tokens.step().text.lower())
 
 
 def _savepoint(tokens: Tokens, database: str) -> Statement | None:
+    return Statement(Kind.SAVEPOINT, savepoint=tokens.step().text.lower())
+
+
+def _release(tokens: Tokens, database: str) -> Statement | None:
     return Statement(Kind.SAVEPOINT)
 
 
@@ -263,20 +273,23 @@ def _alter(tokens: Tokens, database: str) -> Statement | None:
         return None
     begins = tokens.peek().word
     named: list[Name] = []
+    renames: tuple[tuple[Name, Name], ...] = ()
     moves_rows = False
     while not tokens.is_at_end:
         word = tokens.step().word
         follows = tokens.peek().word
-        if word == "RENAME" and follows not in ("COLUMN", "INDEX", "KEY"):
+        is_renamed = word == "RENAME" and follows not in ("COLUMN", "INDEX", "KEY")
+        if is_renamed:
             tokens.take("TO", "AS", "=")
         elif word not in ("WITH", "TO", "CONVERT") or not tokens.take("TABLE"):
             moves_rows |= word in _MOVES and follows in ("PARTITION", "TABLESPACE")
             continue
         if (name := tokens.name(database)) is not None:
             named.append(name)
+            renames = ((old, name),) if is_renamed else renames
             if begins == "RENAME" and tokens.is_at_end:
                 return Statement(Kind.RENAME, (old, name), ((old, name),))
-    return Statement(Kind.DDL, (old, *named), moves_rows=moves_rows)
+    return Statement(Kind.DDL, (old, *named), renames, moves_rows=moves_rows)
 
 
 def _defines_no_table(tokens: Tokens) -> bool:
@@ -311,7 +324,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "COMMIT": _commit,
     "ROLLBACK": _rollback,
     "SAVEPOINT": _savepoint,
-    "RELEASE": _savepoint,
+    "RELEASE": _release,
     "XA": _xa,
     "TRUNCATE": _truncate,
     "RENAME": _rename,

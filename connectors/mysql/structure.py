@@ -52,11 +52,15 @@ class Structure:
         self._is_mariadb = is_mariadb
         self._by_id: dict[int, Bound | None] = {}
         self._by_body: dict[bytes, Bound | None] = {}
+        self._here: Coordinates | None = None
         self.known: dict[str, TableName] = {}
         self.has_changed = False
 
     def announce(self, event: bytes, here: Coordinates) -> None:
         """A TABLE_MAP event in the transaction that begins `here`: its table id now means the table it describes."""
+        if here is not self._here:  # ids hold within a statement; the server has new ones for ever
+            self._here = here
+            self._by_id.clear()
         body = event[_BODY_AT:]
         try:
             bound = self._by_body[body]

@@ -57,13 +57,16 @@ class Tables:
         self._nullable: dict[str, frozenset[str]] = {}
         self._made: dict[TableShape, CapturedTable] = {}
 
-    @property
-    def has_noted(self) -> bool:
-        return self._shapes.has_noted
+    def has_noted(self, until: int) -> bool:
+        return self._shapes.has_noted(until)
 
-    def noted(self) -> dict[str, str]:
-        """What is to be stored with the next position."""
-        return self._shapes.noted()
+    def noted(self, until: int) -> dict[str, str]:
+        """What is to be stored with a position of this order."""
+        return self._shapes.noted(until)
+
+    def forget(self, name: str, here: Coordinates) -> None:
+        """What was stored of this table holds no more from `here` on."""
+        self._shapes.forget(name, here)
 
     def captured(self, shown: TableMap, here: Coordinates) -> CapturedTable:
         """The version that a TABLE_MAP shows; `here` is where it stands, or its transaction begins."""

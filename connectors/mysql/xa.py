@@ -33,6 +33,16 @@ class Undecided:
         self._spool.write(_HEAD.pack(pos, len(event)))
         self._spool.write(event)
 
+    @property
+    def size_bytes(self) -> int:
+        """Of what was added."""
+        return self._spool.tell()
+
+    def cut(self, size_bytes: int) -> None:
+        """Forget what was added behind `size_bytes`."""
+        self._spool.seek(size_bytes)
+        self._spool.truncate()
+
     def events(self) -> Iterator[tuple[int, bytes]]:
         """(position, log event), in their order."""
         self._spool.seek(0)
