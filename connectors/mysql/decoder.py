@@ -16,7 +16,7 @@ from connectors.mysql.place import Place
 from connectors.mysql.statements import Kind, Statement, statement
 from connectors.mysql.structure import Structure
 from connectors.mysql.table import CapturedTable
-from connectors.mysql.xa import DELIVERED, Undecided
+from connectors.mysql.xa import DELIVERED, Undecided, warn_of_undecided
 from connectors.snapshot import Snapshot
 
 _BEGIN = b"\x00BEGIN"
@@ -52,6 +52,7 @@ class Decoder:
         structure: Structure,
         snapshot: Snapshot[TableName, CapturedTable],
         delivered: Coordinates | None,
+        first_order: int,
     ) -> None:
         """`delivered`: how far an earlier run came, where it stored a position before that."""
         self._config = config
@@ -64,6 +65,7 @@ class Decoder:
         self._gtids = Executed(server.flavor, start.gtids)
         self._reached = start
         self._reached_order = order(start)
+        self._seen_order = first_order
         self._begins = start
         self._event_at = start.pos
         self._gtid = ""
@@ -86,6 +88,13 @@ class Decoder:
         return self.reached
 
     @property
+    def end_order(self) -> int:
+        """Of `end`; lower where what follows may begin before it."""
+        for undecided in self._undecided.values():
+            return min(order(undecided.begins), self._seen_order)
+        return self._seen_order
+
+    @property
     def reached(self) -> Coordinates:
         """Behind the last whole transaction, whatever is undecided before it."""
         return self._reached._replace(gtids=str(self._gtids))
@@ -97,13 +106,6 @@ class Decoder:
             return {}
         before = self._delivered
         return {DELIVERED: str(self.reached if before is None or self._is_behind(before) else before)}
-
-    @property
-    def end_order(self) -> int:
-        """`end` as `order` has it."""
-        for undecided in self._undecided.values():
-            return order(undecided.begins)
-        return self._reached_order
 
     @property
     def is_replaying(self) -> bool:
@@ -204,19 +206,14 @@ class Decoder:
         here = Coordinates(self._place.file, self._place.pos)
         if (reached := order(here)) > self._reached_order:
             self._reached, self._reached_order = here, reached
+        self._seen_order = max(self._seen_order, reached)
         self._pause = self._snapshot.passed(self._reached_order)
 
     def _count_behind(self) -> None:
         self._decided_behind += 1
         if self._decided_behind % _LONG_UNDECIDED == 0:
             xid, undecided = next(iter(self._undecided.items()))
-            log.warning(
-                f"an XA transaction has been prepared and not decided for {self._decided_behind:,} transactions;"
-                " the offset stays before it",
-                xid=xid,
-                position=str(undecided.begins),
-                hint=f"decide it on the server: xa recover, then xa commit {xid} or xa rollback {xid}",
-            )
+            warn_of_undecided(xid, undecided, self._decided_behind)
 
     def _heartbeat(self, event: bytes) -> None:
         """The server has no more for us up to a position, which may lie in a file that we have not seen begin."""

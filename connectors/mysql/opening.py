@@ -11,10 +11,10 @@ from connectors.errors import LogGap, SourceMisconfigured, SourceRefused
 from connectors.mysql import coordinates, reach
 from connectors.mysql.config import MysqlConfig
 from connectors.mysql.connection import Server, binary_logs, connect, end_of_log, identify, source_error, start_of_log
-from connectors.mysql.coordinates import Coordinates
+from connectors.mysql.coordinates import Coordinates, order
 from connectors.mysql.gtid import MariadbGtids, MysqlGtids
 from connectors.mysql.stream import BinlogStream
-from offsets.origin import facts
+from offsets.origin import facts, same_log
 from offsets.position import Offset
 
 FIRST_VERSION = {"mysql": (8, 0), "mariadb": (10, 6)}
@@ -39,6 +39,8 @@ class OpenLog(NamedTuple):
     """A stream that is running behind `start`, and an ordinary connection beside it.
 
     `end` is where the log ended meanwhile: what was committed before it counts as committed when we started.
+    `first_order` is one that all that follows lies behind. By GTID that may begin before `start`, for the log has
+    transactions that are not executed yet.
     """
 
     stream: BinlogStream
@@ -47,6 +49,7 @@ class OpenLog(NamedTuple):
     start: Coordinates
     end: Coordinates
     origin: str
+    first_order: int
 
 
 class _Start(NamedTuple):
@@ -71,7 +74,11 @@ def open_log(config: MysqlConfig, connector: str, after: Offset | View | None) -
             annotate=config.query or (server.flavor == "mariadb" and server.version >= _COUNTED_SINCE),
         )
         end = end_of_log(connection, server)
-        return OpenLog(stream, connection, server, begin.at, end, reach.origin(server, config))
+        origin = reach.origin(server, config)
+        first_order = order(begin.at._replace(pos=4) if begin.by_gtid else begin.at)
+        if isinstance(after, Offset) and same_log(after.position.origin, origin):
+            first_order = after.position.order
+        return OpenLog(stream, connection, server, begin.at, end, origin, first_order)
     except pymysql.MySQLError as error:
         _close(connection, stream)
         raise source_error(error, config) from None

@@ -16,7 +16,6 @@ from connectors.mysql.catalog import Catalog
 from connectors.mysql.changes import Changes
 from connectors.mysql.config import MariadbConfig, MysqlConfig
 from connectors.mysql.connection import source_error
-from connectors.mysql.coordinates import order
 from connectors.mysql.copying import MysqlCopying
 from connectors.mysql.ddl_event import DdlTopic
 from connectors.mysql.decoder import Decoder
@@ -157,7 +156,14 @@ class MysqlSource:
             )
             delivered = coordinates.parse(stored[DELIVERED]) if DELIVERED in stored else None
             self._decoder = Decoder(
-                self._config, opened.server, opened.start, self._changes, self._structure, self._snapshot, delivered
+                self._config,
+                opened.server,
+                opened.start,
+                self._changes,
+                self._structure,
+                self._snapshot,
+                delivered,
+                opened.first_order,
             )
             self._to_close.callback(self._decoder.close)
             self._is_new = after is None
@@ -231,10 +237,10 @@ class MysqlSource:
         events = self._changes.take()
         end = self._decoder.end
         position = None
-        shapes = self._tables.noted(order(end))
+        shapes = self._tables.noted(self._decoder.end_order)
         is_due = self._is_new or self._snapshot.has_noted or shapes
         if end != self._returned or progress or is_due:
-            position = Position(order(end), str(end), self._opened().origin)
+            position = Position(self._decoder.end_order, str(end), self._opened().origin)
             progress = shapes | self._decoder.noted | self._snapshot.noted() | progress
             self._returned = end
             self._idle_at = time.monotonic()

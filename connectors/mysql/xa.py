@@ -9,6 +9,8 @@ from struct import Struct
 from tempfile import SpooledTemporaryFile
 from typing import Final
 
+import structlog
+
 from connectors.mysql.coordinates import Coordinates
 
 DELIVERED: Final = "xa:delivered"
@@ -20,6 +22,8 @@ MEMORY_BYTES = 8 << 20
 """What one transaction may hold in memory before it goes to a temporary file."""
 
 _HEAD = Struct("<QI")
+
+log = structlog.get_logger("tailrace")
 
 
 class Undecided:
@@ -52,3 +56,13 @@ class Undecided:
 
     def close(self) -> None:
         self._spool.close()
+
+
+def warn_of_undecided(xid: str, undecided: Undecided, behind: int) -> None:
+    """`behind`: how many transactions the log has behind it by now."""
+    log.warning(
+        f"an XA transaction has been prepared and not decided for {behind:,} transactions; the offset stays before it",
+        xid=xid,
+        position=str(undecided.begins),
+        hint=f"decide it on the server: xa recover, then xa commit {xid} or xa rollback {xid}",
+    )
