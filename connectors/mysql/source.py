@@ -237,10 +237,10 @@ class MysqlSource:
         events = self._changes.take()
         end = self._decoder.end
         position = None
-        shapes = self._tables.noted(self._decoder.end_order)
-        is_due = self._is_new or self._snapshot.has_noted or shapes
+        is_due = self._is_new or self._snapshot.has_noted or self._has_shapes()
         if end != self._returned or progress or is_due:
             position = Position(self._decoder.end_order, str(end), self._opened().origin)
+            shapes = self._tables.noted(self._decoder.end_order)
             progress = shapes | self._decoder.noted | self._snapshot.noted() | progress
             self._returned = end
             self._idle_at = time.monotonic()
@@ -248,7 +248,8 @@ class MysqlSource:
         return Batch(events, position, size, progress) if events or position else None
 
     def _has_shapes(self) -> bool:
-        return self._tables.has_noted(self._decoder.end_order)
+        """Worth a position of their own, which a batch that ends inside a transaction has not."""
+        return not self._decoder.inside and self._tables.has_noted(self._decoder.end_order)
 
     def _decode(self, timeout_s: float) -> int:
         """Decode until a batch is full, or nothing more comes soon: the size of what was decoded, in bytes."""
