@@ -155,14 +155,17 @@ def exact_end_of_log(connection: Any, server: Server) -> Coordinates:
     """A position behind nothing that other sessions do not see yet, where the engine can tell one."""
     if server.flavor == "mysql":
         return end_of_log(connection, server)
+    gtids_before = end_of_log(connection, server).gtids
     with connection.cursor() as cursor:
         cursor.execute("start transaction with consistent snapshot")
         cursor.execute("show status like 'binlog\\_snapshot\\_%'")
         status = {name.lower(): value for name, value in cursor.fetchall()}
         file, pos = status["binlog_snapshot_file"], int(status["binlog_snapshot_position"])
         cursor.execute("select binlog_gtid_pos(%s, %s)", (file, pos))
-        gtids = cursor.fetchone()[0] or ""
+        gtids = cursor.fetchone()[0]
         cursor.execute("commit")
+    if gtids is None:  # the server cannot read back a log event longer than its max_allowed_packet
+        gtids = gtids_before
     return Coordinates(file, pos, gtids) if file else end_of_log(connection, server)
 
 
@@ -177,7 +180,7 @@ def _resume(config: MysqlConfig, connector: str, connection: Any, server: Server
     same = its.get("system") == facts(reach.origin(server, config)).get("system")
     if server.flavor == "mysql" and server.gtids and stored.gtids:
         return _resume_by_set(config, connector, connection, server, stored, same)
-    if server.flavor == "mariadb" and stored.gtids and not (same and _is_there(connection, stored)):
+    if server.flavor == "mariadb" and stored.gtids and not (same and _is_there(connection, server, stored)):
         return _resume_by_domains(config, connector, connection, server, stored, same)
     if not same:
         raise LogGap(
@@ -236,12 +239,17 @@ def _resume_by_domains(
     return _Start(Coordinates(start.file, start.pos, stored.gtids), True)
 
 
-def _is_there(connection: Any, stored: Coordinates) -> bool:
-    """Whether file and position mean on this MariaDB server what the GTIDs say; ids of servers may be given twice."""
+def _is_there(connection: Any, server: Server, stored: Coordinates) -> bool:
+    """Whether file and position mean on this MariaDB server what the GTIDs say; ids of servers may be given twice.
+
+    Where it cannot say, a file that is long enough will do on a server with an identity of its own.
+    """
     with connection.cursor() as cursor:
         cursor.execute("select binlog_gtid_pos(%s, %s)", (stored.file, stored.pos))
         found = cursor.fetchone()[0]
-    return found is not None and MariadbGtids.parse(found) == MariadbGtids.parse(stored.gtids)
+    if found is None:
+        return bool(server.uuid) and dict(binary_logs(connection)).get(stored.file, 0) >= stored.pos
+    return bool(MariadbGtids.parse(found) == MariadbGtids.parse(stored.gtids))
 
 
 def _check_file(config: MysqlConfig, connector: str, connection: Any, stored: Coordinates) -> None:

@@ -374,3 +374,20 @@ def test_a_row_whose_change_was_rolled_back_stays_in_a_copy(mysql: MysqlDatabase
         assert made.caught_up()
     last = {read.key(event)["id"]: value["after"]["v"] for event, value in zip(read.events, read.values(), strict=True)}
     assert last == {1: 0, 2: 1}
+
+
+def test_a_server_that_cannot_read_back_its_own_long_event_has_positions_all_the_same(
+    own_mysql: OwnMysqlFactory, tmp_path: Path
+) -> None:
+    """MariaDB's BINLOG_GTID_POS is NULL behind a log event longer than max_allowed_packet."""
+    database = own_mysql("mariadb118", "--max-allowed-packet=1M")
+    shop = Shop(MysqlEngine(database), tmp_path)
+    database.execute("create table t (id int primary key, v longtext)")
+    database.execute("insert into t values (1, repeat('a', 700000))")
+    database.execute("update t set v = repeat('b', 700000)")
+    with shop.reading(snapshot="never") as read:
+        read.catch_up()
+        offset = read.offset
+    database.execute("insert into t values (2, 'behind')")
+    with shop.reading(offset, snapshot="never") as read:
+        assert [value["after"]["id"] for value in read.catch_up()] == [2]
