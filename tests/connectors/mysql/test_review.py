@@ -380,7 +380,7 @@ def test_a_server_that_cannot_read_back_its_own_long_event_has_positions_all_the
     own_mysql: OwnMysqlFactory, tmp_path: Path
 ) -> None:
     """MariaDB's BINLOG_GTID_POS is NULL behind a log event longer than max_allowed_packet."""
-    database = own_mysql("mariadb118", "--max-allowed-packet=1M")
+    database = own_mysql("mariadb1011", "--max-allowed-packet=1M")
     shop = Shop(MysqlEngine(database), tmp_path)
     database.execute("create table t (id int primary key, v longtext)")
     database.execute("insert into t values (1, repeat('a', 700000))")
