@@ -11,7 +11,7 @@ TlsMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 Table = Annotated[str, Field(pattern=r"^!?[^.]+\..+$")]
 
 
-class Tls(BaseModel):
+class MysqlTls(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: TlsMode | None = Field(
@@ -36,7 +36,7 @@ class MysqlConfig(BaseModel):
     password: SecretStr | None = Field(
         default=None, description="Its password, as ${env:NAME} or ${file:PATH}. Default: none is sent."
     )
-    tls: Tls = Field(default=Tls(), description="How the connection is protected.")
+    tls: MysqlTls = Field(default=MysqlTls(), description="How the connection is protected.")
     databases: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,

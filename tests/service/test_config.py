@@ -222,6 +222,6 @@ def test_the_json_schema_knows_every_key_and_every_type() -> None:
         schema["properties"]
     )
     assert schema["required"] == ["name", "source", "sink"]
-    assert {"PostgresConfig", "Tls"} <= set(schema["$defs"])
+    assert {"PostgresConfig", "MysqlConfig", "MariadbConfig", "Tls", "MysqlTls"} <= set(schema["$defs"])
     assert "stdout" in json.dumps(schema["properties"]["sink"])
     assert schema["$defs"]["PostgresConfig"]["additionalProperties"] is False
