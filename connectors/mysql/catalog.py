@@ -13,7 +13,7 @@ import pymysql
 from pymysql.constants import ER, FIELD_TYPE
 
 from connectors.errors import SourceError
-from connectors.mysql.connection import LOCK_TIMEOUT_S, Server
+from connectors.mysql.connection import LOCK_TIMEOUT_S, Server, run
 from connectors.mysql.names import SYSTEM_DATABASES, TableName, quoted
 from connectors.mysql.shape import ColumnShape, TableShape
 from connectors.mysql.tablemap import COMPRESSED_BLOB, COMPRESSED_VARCHAR, ENUM, GEOMETRY, SET, STRING, VECTOR
@@ -227,9 +227,7 @@ class Catalog:
         return None if "?" in text and is_text and _holds_any_character(charset) else text
 
     def _rows(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        with self._connection.cursor() as cursor:
-            cursor.execute(sql, values)
-            return list(cursor.fetchall())
+        return run(self._connection, sql, values)
 
 
 _PERIOD = ("row_start", "row_end")

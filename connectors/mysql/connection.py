@@ -127,7 +127,7 @@ def identify(connection: "pymysql.connections.Connection[Any]") -> Server:
     names = "'version', 'server_id', 'server_uuid', 'server_uid', 'gtid_mode'"
     found = {
         name.lower(): value
-        for name, value in _rows(connection, f"show global variables where variable_name in ({names})")
+        for name, value in run(connection, f"show global variables where variable_name in ({names})")
     }
     version = tuple(int(part) for part in re.findall(r"\d+", found["version"].partition("-")[0]))
     server_id = int(found["server_id"])
@@ -143,7 +143,7 @@ def end_of_log(connection: "pymysql.connections.Connection[Any]", server: Server
     round: a stream that starts behind the GTIDs lacks nothing.
     """
     gtids = _executed(connection, server)
-    rows = _rows(connection, log_status(server))
+    rows = run(connection, log_status(server))
     if not rows:
         raise SourceRefused(
             "the server writes no binary log", "set log_bin in the server's configuration and restart the server"
@@ -165,32 +165,33 @@ def start_of_log(connection: "pymysql.connections.Connection[Any]", server: Serv
     file = logs[0][0]
     gtids = ""
     if server.flavor == "mariadb":
-        gtids = _value(connection, f"select binlog_gtid_pos('{file}', 4)")
+        gtids = text_of(connection, f"select binlog_gtid_pos('{file}', 4)")
     elif server.gtids:
-        gtids = _value(connection, "select @@global.gtid_purged")
+        gtids = text_of(connection, "select @@global.gtid_purged")
     return Coordinates(file, 4, gtids)
 
 
 def binary_logs(connection: "pymysql.connections.Connection[Any]") -> list[tuple[str, int]]:
     """(file, its size in bytes), the oldest first. Raises pymysql.MySQLError."""
-    return [(row[0], int(row[1])) for row in _rows(connection, "show binary logs")]
+    return [(row[0], int(row[1])) for row in run(connection, "show binary logs")]
 
 
 def _executed(connection: "pymysql.connections.Connection[Any]", server: Server) -> str:
     if server.flavor == "mariadb":
-        return _value(connection, "select @@global.gtid_binlog_pos")
-    return _value(connection, "select @@global.gtid_executed") if server.gtids else ""
+        return text_of(connection, "select @@global.gtid_binlog_pos")
+    return text_of(connection, "select @@global.gtid_executed") if server.gtids else ""
 
 
-def _value(connection: "pymysql.connections.Connection[Any]", sql: str) -> str:
-    """Of the only column of the only row, as one line; empty for NULL."""
-    return "".join((_rows(connection, sql)[0][0] or "").split())
+def text_of(connection: "pymysql.connections.Connection[Any]", sql: str) -> str:
+    """Of the only column of the only row, as one line; empty for NULL. Raises pymysql.MySQLError."""
+    return "".join((run(connection, sql)[0][0] or "").split())
 
 
-def _rows(connection: "pymysql.connections.Connection[Any]", sql: str) -> tuple[tuple[Any, ...], ...]:
+def run(connection: "pymysql.connections.Connection[Any]", sql: str, values: Any = None) -> list[tuple[Any, ...]]:
+    """The rows of one statement, none where it gives none. Raises pymysql.MySQLError."""
     with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return tuple(cursor.fetchall())
+        cursor.execute(sql, values)
+        return list(cursor.fetchall())
 
 
 def address(config: MysqlConfig) -> str:

@@ -19,7 +19,7 @@ from connectors.copying import Limit, NotRead, Piece, Reader
 from connectors.mysql.catalog import Catalog
 from connectors.mysql.charsets import UTF8
 from connectors.mysql.config import MysqlConfig
-from connectors.mysql.connection import Server, connect, end_of_log
+from connectors.mysql.connection import Server, connect, end_of_log, run
 from connectors.mysql.coordinates import Coordinates, order
 from connectors.mysql.names import TableName, quoted
 from connectors.mysql.resultset import cells
@@ -117,21 +117,21 @@ class MysqlReader:
         self, name: TableName, progress: Progress, limit: Limit, streamed: Sequence[int]
     ) -> Read | NotRead:
         """MariaDB. `streamed` are the orders where transactions begin."""
-        _run(self._connection, _PINNED)
+        run(self._connection, _PINNED)
         try:
-            status = dict(_run(self._connection, "show status like 'binlog_snapshot_%'"))
+            status = dict(run(self._connection, "show status like 'binlog_snapshot_%'"))
             seen = Coordinates(status["Binlog_snapshot_file"], int(status["Binlog_snapshot_position"]))
             if order(seen) < self._logged() or (streamed and order(seen) <= streamed[-1]):
                 return NotRead.TOO_EARLY
             return self._read(name, progress, limit)
         finally:
-            _run(self._connection, "rollback")
+            run(self._connection, "rollback")
 
     def _sees_all(self) -> bool:
         if not self._server.gtids:
             return True
         query = f"select gtid_subset('{self._streamed_gtids()}', @@global.gtid_executed)"
-        return bool(_run(self._connection, query)[0][0])
+        return bool(run(self._connection, query)[0][0])
 
 
 class MysqlCopying:
@@ -160,7 +160,7 @@ class MysqlCopying:
         self._lock_at = 0.0
         self.hidden = 0
         if not server.gtids:
-            self.hidden = int(_run(connection, "select @@max_connections")[0][0]) + APPLIERS
+            self.hidden = int(run(connection, "select @@max_connections")[0][0]) + APPLIERS
 
     def readers(self, count: int) -> list[Reader[TableName]]:
         """Raises SourceError."""
@@ -186,7 +186,7 @@ class MysqlCopying:
 
     def refusal(self, name: TableName, where: str) -> str:
         try:
-            _run(self._connection, f"select 1 from {_full(name)} where ({where}) limit 0")
+            run(self._connection, f"select 1 from {_full(name)} where ({where}) limit 0")
         except (pymysql.ProgrammingError, pymysql.DataError, pymysql.OperationalError) as error:
             if isinstance(error, pymysql.OperationalError) and error.args[0] not in _MISTAKEN:
                 raise
@@ -226,8 +226,8 @@ class MysqlCopying:
             return lock
         with closing(lock):
             connection: Any = connect(self._config, application=self._application)
-            _run(connection, "set session transaction isolation level repeatable read")
-            _run(connection, _PINNED)
+            run(connection, "set session transaction isolation level repeatable read")
+            run(connection, _PINNED)
             until = order(end_of_log(connection, self._server))
             shape = Catalog(connection, self._server).shape(name.database, name.name)
         if shape is None:
@@ -247,8 +247,8 @@ class MysqlCopying:
             return NotRead.TOO_EARLY
         connection = connect(self._config, application=self._application)
         try:
-            _run(connection, f"set session lock_wait_timeout = {LOCK_S}")
-            _run(connection, f"lock tables {_full(name)} read")
+            run(connection, f"set session lock_wait_timeout = {LOCK_S}")
+            run(connection, f"lock tables {_full(name)} read")
         except pymysql.MySQLError as error:
             connection.close()
             if error.args and error.args[0] == ER.LOCK_WAIT_TIMEOUT:
@@ -336,9 +336,3 @@ def _piece_lines(connection: Any, query: str) -> Iterator[bytes]:
 
 def _lacks_none(transaction: int) -> bool:
     return False
-
-
-def _run(connection: Any, sql: str) -> tuple[tuple[Any, ...], ...]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return tuple(cursor.fetchall())

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple, Self
 
 import pymysql
 
+from connectors.mysql.connection import run
+
 _GRANT = re.compile(r"GRANT (.*) ON (?:TABLE )?(.*)\.\* TO ")
 _IN_PARENTHESES = re.compile(r"\([^)]*\)")
 
@@ -20,15 +22,12 @@ class Grants(NamedTuple):
     def of(cls, connection: "pymysql.connections.Connection[Any]") -> Self:
         """Raises pymysql.MySQLError."""
         granted: dict[str, frozenset[str]] = {}
-        with connection.cursor() as cursor:
-            cursor.execute("select current_user()")
-            [(user,)] = cursor.fetchall()
-            cursor.execute("show grants")
-            for (line,) in cursor.fetchall():
-                if found := _GRANT.match(line):
-                    privileges = _IN_PARENTHESES.sub("", found[1]).split(", ")
-                    database = found[2].strip("`").replace("``", "`")
-                    granted[database] = granted.get(database, frozenset()) | {name.strip() for name in privileges}
+        [(user,)] = run(connection, "select current_user()")
+        for (line,) in run(connection, "show grants"):
+            if found := _GRANT.match(line):
+                privileges = _IN_PARENTHESES.sub("", found[1]).split(", ")
+                database = found[2].strip("`").replace("``", "`")
+                granted[database] = granted.get(database, frozenset()) | {name.strip() for name in privileges}
         name, _, host = user.rpartition("@")
         return cls(f"{quoted(name)}@{quoted(host)}", granted)
 

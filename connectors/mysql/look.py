@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 import pymysql
 
 from connectors.mysql.config import MysqlConfig
-from connectors.mysql.connection import Server, identify
+from connectors.mysql.connection import Server, identify, run
 from connectors.mysql.grants import Grants
 from connectors.mysql.opening import NAMES
 
@@ -23,9 +23,7 @@ class Look(NamedTuple):
     @classmethod
     def at(cls, config: MysqlConfig, connection: "pymysql.connections.Connection[Any]") -> Self:
         """Raises SourceError, pymysql.MySQLError."""
-        with connection.cursor() as cursor:
-            cursor.execute("show global variables")
-            settings = {name.lower(): value for name, value in cursor.fetchall()}
+        settings = {name.lower(): value for name, value in run(connection, "show global variables")}
         return cls(config, connection, identify(connection), settings, Grants.of(connection))
 
     @property
@@ -35,9 +33,7 @@ class Look(NamedTuple):
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Raises pymysql.MySQLError."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, values or None)
-            return list(cursor.fetchall())
+        return run(self.connection, sql, values or None)
 
     def is_on(self, *names: str) -> bool:
         """Whether any of the settings is on; one that the server does not know is off."""

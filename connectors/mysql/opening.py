@@ -10,7 +10,17 @@ import structlog
 from connectors.errors import LogGap, SourceMisconfigured, SourceRefused
 from connectors.mysql import coordinates, reach
 from connectors.mysql.config import MysqlConfig
-from connectors.mysql.connection import Server, binary_logs, connect, end_of_log, identify, source_error, start_of_log
+from connectors.mysql.connection import (
+    Server,
+    binary_logs,
+    connect,
+    end_of_log,
+    identify,
+    run,
+    source_error,
+    start_of_log,
+    text_of,
+)
 from connectors.mysql.coordinates import Coordinates, order
 from connectors.mysql.gtid import MariadbGtids, MysqlGtids
 from connectors.mysql.stream import BinlogStream
@@ -115,7 +125,7 @@ def check_server(connection: Any, config: MysqlConfig, server: Server) -> None:
             f" {'.'.join(map(str, first))} is the first that works",
             "upgrade the server",
         )
-    settings = dict(_rows(connection, "show global variables where variable_name in ('log_bin', 'binlog_format')"))
+    settings = dict(run(connection, "show global variables where variable_name in ('log_bin', 'binlog_format')"))
     if settings.get("log_bin") != "ON":
         raise SourceRefused(
             f"{config.host} writes no binary log",
@@ -156,14 +166,11 @@ def exact_end_of_log(connection: Any, server: Server) -> Coordinates:
     if server.flavor == "mysql":
         return end_of_log(connection, server)
     gtids_before = end_of_log(connection, server).gtids
-    with connection.cursor() as cursor:
-        cursor.execute("start transaction with consistent snapshot")
-        cursor.execute("show status like 'binlog\\_snapshot\\_%'")
-        status = {name.lower(): value for name, value in cursor.fetchall()}
-        file, pos = status["binlog_snapshot_file"], int(status["binlog_snapshot_position"])
-        cursor.execute("select binlog_gtid_pos(%s, %s)", (file, pos))
-        gtids = cursor.fetchone()[0]
-        cursor.execute("commit")
+    run(connection, "start transaction with consistent snapshot")
+    status = {name.lower(): text for name, text in run(connection, "show status like 'binlog\\_snapshot\\_%'")}
+    file, pos = status["binlog_snapshot_file"], int(status["binlog_snapshot_position"])
+    [(gtids,)] = run(connection, "select binlog_gtid_pos(%s, %s)", (file, pos))
+    run(connection, "commit")
     if gtids is None:  # the server cannot read back a log event longer than its max_allowed_packet
         gtids = gtids_before
     return Coordinates(file, pos, gtids) if file else end_of_log(connection, server)
@@ -198,8 +205,8 @@ def _resume_by_set(
     config: MysqlConfig, connector: str, connection: Any, server: Server, stored: Coordinates, same: bool
 ) -> _Start:
     ours = MysqlGtids.parse(stored.gtids)
-    executed = MysqlGtids.parse(_value(connection, "select @@global.gtid_executed"))
-    purged = MysqlGtids.parse(_value(connection, "select @@global.gtid_purged"))
+    executed = MysqlGtids.parse(text_of(connection, "select @@global.gtid_executed"))
+    purged = MysqlGtids.parse(text_of(connection, "select @@global.gtid_purged"))
     if errant := ours.minus(executed):
         raise LogGap(
             f"{config.host} has never executed {errant}, which connector {connector} has delivered",
@@ -222,7 +229,7 @@ def _resume_by_domains(
     config: MysqlConfig, connector: str, connection: Any, server: Server, stored: Coordinates, same: bool
 ) -> _Start:
     ours = MariadbGtids.parse(stored.gtids)
-    written = MariadbGtids.parse(_value(connection, "select @@global.gtid_binlog_pos"))
+    written = MariadbGtids.parse(text_of(connection, "select @@global.gtid_binlog_pos"))
     if errant := ours.minus(written):
         raise LogGap(
             f"the binary log of {config.host} ends before {errant}, which connector {connector} has delivered",
@@ -244,9 +251,7 @@ def _is_there(connection: Any, server: Server, stored: Coordinates) -> bool:
 
     Where it cannot say, a file that is long enough will do on a server with an identity of its own.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("select binlog_gtid_pos(%s, %s)", (stored.file, stored.pos))
-        found = cursor.fetchone()[0]
+    [(found,)] = run(connection, "select binlog_gtid_pos(%s, %s)", (stored.file, stored.pos))
     if found is None:
         return bool(server.uuid) and dict(binary_logs(connection)).get(stored.file, 0) >= stored.pos
     return bool(MariadbGtids.parse(found) == MariadbGtids.parse(stored.gtids))
@@ -267,13 +272,3 @@ def _check_file(config: MysqlConfig, connector: str, connection: Any, stored: Co
             f"{stored.file} on {config.host} ends at {size}, before {stored.pos}, where connector {connector} stands",
             "the server lost its log or was reset: " + _RESET.format(connector),
         )
-
-
-def _value(connection: Any, sql: str) -> str:
-    return "".join((_rows(connection, sql)[0][0] or "").split())
-
-
-def _rows(connection: Any, sql: str) -> tuple[tuple[Any, ...], ...]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return tuple(cursor.fetchall())
