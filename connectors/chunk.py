@@ -93,6 +93,14 @@ class Progress(NamedTuple):
         )
 
 
+def in_words(stored: str) -> str:
+    """A table's stored progress."""
+    known = Progress.load(stored)
+    if known.done:
+        return "copied"
+    return f"{known.rows:,} rows copied, up to key {', '.join(known.after)}" if known.after else "not copied yet"
+
+
 class Read(NamedTuple):
     """What one query gave. `version` is the engine's word for the table as it then was.
 

@@ -17,14 +17,14 @@ def facts(origin: str) -> dict[str, Any]:
 
 
 def same_log(one: str, other: str) -> bool:
-    """Whether positions of both origins can be compared: one server's log read through one slot.
+    """Whether positions of both origins can be compared: one server's log, through one slot or in one series of files.
 
-    A new host name or timeline is still the same log; another system identifier or slot is not.
+    A new host name or timeline is still the same log; another system identifier, slot or file name is not.
     """
     if one == other:
         return True
     first, second = facts(one), facts(other)
-    return "system" in first and all(first.get(name) == second.get(name) for name in ("system", "slot"))
+    return "system" in first and all(first.get(name) == second.get(name) for name in ("system", "slot", "log"))
 
 
 def refuse_to_go_back(connector: str, stored: Position | None, position: Position) -> None:

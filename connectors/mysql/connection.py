@@ -42,13 +42,17 @@ Flavor = Literal["mysql", "mariadb"]
 
 
 class Server(NamedTuple):
-    """`uuid` is MySQL's server_uuid or MariaDB's server_uid; `gtids`: every transaction in the log has one."""
+    """`uuid` is MySQL's server_uuid or MariaDB's server_uid; `gtids`: every transaction in the log has one.
+
+    `log` is what the names of its binlogs begin with: ``binlog`` of ``binlog.000003``.
+    """
 
     flavor: Flavor
     version: tuple[int, ...]
     uuid: str
     server_id: int
     gtids: bool
+    log: str
 
     @property
     def system(self) -> str:
@@ -124,16 +128,17 @@ def _prepare(connection: Any, is_socket: bool) -> None:
 
 def identify(connection: "pymysql.connections.Connection[Any]") -> Server:
     """Raises pymysql.MySQLError."""
-    names = "'version', 'server_id', 'server_uuid', 'server_uid', 'gtid_mode'"
+    names = "'version', 'server_id', 'server_uuid', 'server_uid', 'gtid_mode', 'log_bin_basename'"
     found = {
         name.lower(): value
         for name, value in run(connection, f"show global variables where variable_name in ({names})")
     }
     version = tuple(int(part) for part in re.findall(r"\d+", found["version"].partition("-")[0]))
     server_id = int(found["server_id"])
+    log = (found.get("log_bin_basename") or "").rpartition("/")[2]
     if "MariaDB" in found["version"]:
-        return Server("mariadb", version, found.get("server_uid", ""), server_id, True)
-    return Server("mysql", version, found["server_uuid"], server_id, found.get("gtid_mode") == "ON")
+        return Server("mariadb", version, found.get("server_uid", ""), server_id, True, log)
+    return Server("mysql", version, found["server_uuid"], server_id, found.get("gtid_mode") == "ON", log)
 
 
 def end_of_log(connection: "pymysql.connections.Connection[Any]", server: Server) -> Coordinates:
@@ -290,7 +295,9 @@ def log_error(text: str, where: str) -> SourceError:
         )
     if "max_allowed_packet" in text:
         return SourceRefused(
-            f"{where}: {text}", "set max_allowed_packet on the server to 1G, which is its limit, and start again"
+            f"{where}: {text}",
+            "set max_allowed_packet on the server to 1G, which is its limit, and start again; if that changes nothing,"
+            f" the position lies within an event, as after RESET: {_START_ANEW}",
         )
     if "GTID_MODE" in text:
         return SourceRefused(f"{where}: {text}", f"set gtid_mode = ON on the server again, or {_START_ANEW}")

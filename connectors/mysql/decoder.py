@@ -22,7 +22,7 @@ from connectors.snapshot import Snapshot
 _BEGIN = b"\x00BEGIN"
 _PLAIN_ROWS = (23, 24, 25, 30, 31, 32, 39)
 _NOTHING = (
-    *(events.STOP, events.FORMAT_DESCRIPTION, events.PREVIOUS_GTIDS, events.TRANSACTION_CONTEXT, events.VIEW_CHANGE),
+    *(events.STOP, events.PREVIOUS_GTIDS, events.TRANSACTION_CONTEXT, events.VIEW_CHANGE),
     *(events.INTVAR, events.RAND, events.USER_VAR, events.IGNORABLE, events.TRANSACTION_PAYLOAD, events.ROTATE),
     *(events.BINLOG_CHECKPOINT, events.MARIADB_GTID_LIST, events.START_ENCRYPTION),
     *(events.BEGIN_LOAD_QUERY, events.APPEND_BLOCK, events.DELETE_FILE),
@@ -30,8 +30,6 @@ _NOTHING = (
 """What tells us nothing, or what the caller has dealt with."""
 _NOT_DONE = events.START_ALTER | events.ROLLBACK_ALTER
 """MariaDB may log an ALTER when it begins, and again when it ends or fails."""
-_LONG_UNDECIDED = 10_000
-"""Transactions behind an undecided one after which an operator should know."""
 
 log = structlog.get_logger("tailrace")
 
@@ -150,6 +148,7 @@ class Decoder:
             events.HEARTBEAT: self._heartbeat,
             events.HEARTBEAT_V2: self._heartbeat,
             events.INCIDENT: self._incident,
+            events.FORMAT_DESCRIPTION: self._begin_file,
         }
         kinds.update(dict.fromkeys(_PLAIN_ROWS, self._rows))
         kinds.update(dict.fromkeys(range(166, 172), self._compressed_rows))
@@ -175,8 +174,7 @@ class Decoder:
         if self.inside:
             raise SourceError(
                 f"the log holds a transaction without an end before {self._here()}",
-                "the server lost it in a crash and nothing of it counts: run `tailrace offsets reset NAME` to copy"
-                " every table anew",
+                "the log is damaged: run `tailrace offsets reset NAME` to copy every table anew",
             )
         begins = Coordinates(self._place.file, self._event_at)
         self._begins = begins
@@ -194,8 +192,19 @@ class Decoder:
         if self._gtid and self._server.gtids:  # without them, some transactions may have one: no whole set
             self._gtids.add(self._gtid)
         if self._undecided:
-            self._count_behind()
+            self._decided_behind += 1
+            warn_of_undecided(self._undecided, self._decided_behind)
         self._stand_here()
+
+    def _begin_file(self, event: bytes) -> None:
+        """No transaction goes on in another file: of one that a crash cut off, nothing counts."""
+        if self.inside and not events.is_artificial(event):
+            log.warning(f"a crash of the server cut off the transaction before {self._here()}; it is left out")
+            self._take_back(0)
+            if self._xa is not None:
+                self._undecided.pop(self._xa).close()
+            self._xa, self._gtid, self.inside = None, "", False
+        self._pass_by(event)
 
     def _pass_by(self, event: bytes) -> None:
         if not self.inside:
@@ -208,12 +217,6 @@ class Decoder:
             self._reached, self._reached_order = here, reached
         self._seen_order = max(self._seen_order, reached)
         self._pause = self._snapshot.passed(self._reached_order)
-
-    def _count_behind(self) -> None:
-        self._decided_behind += 1
-        if self._decided_behind % _LONG_UNDECIDED == 0:
-            xid, undecided = next(iter(self._undecided.items()))
-            warn_of_undecided(xid, undecided, self._decided_behind)
 
     def _heartbeat(self, event: bytes) -> None:
         """The server has no more for us up to a position, which may lie in a file that we have not seen begin."""

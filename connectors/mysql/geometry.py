@@ -6,8 +6,9 @@ SRID 0 is none. Source: MySQL, sql/spatial.h (Geometry); MariaDB, sql/spatial.h;
 
 from typing import Final
 
-from schema.change import Avro, ColumnType, Encode
+from schema.change import ColumnType, Encode
 from schema.errors import Unencodable
+from schema.geometry import GEOMETRY, POINT
 from schema.varint import long, sized
 
 _SRID_BYTES: Final = 4
@@ -18,39 +19,12 @@ _POINT_HEAD: Final = b"\x01\x01\x00\x00\x00"
 _POINT_BYTES: Final = _PAIR_AT + 16
 _EMPTY_COLLECTION: Final = b"\x01\x07\x00\x00\x00\x00\x00\x00\x00"
 
-_GEOMETRY: Final[Avro] = {
-    "type": "record",
-    "name": "Geometry",
-    "namespace": "io.debezium.data.geometry",
-    "fields": [
-        {"name": "wkb", "type": "bytes"},
-        {"name": "srid", "type": ["null", "int"], "default": None},
-    ],
-    "connect.doc": "Geometry",
-    "connect.version": 1,
-    "connect.name": "io.debezium.data.geometry.Geometry",
-}
-_POINT: Final[Avro] = {
-    "type": "record",
-    "name": "Point",
-    "namespace": "io.debezium.data.geometry",
-    "fields": [
-        {"name": "x", "type": "double"},
-        {"name": "y", "type": "double"},
-        {"name": "wkb", "type": ["null", "bytes"], "default": None},
-        {"name": "srid", "type": ["null", "int"], "default": None},
-    ],
-    "connect.doc": "Geometry (POINT)",
-    "connect.version": 1,
-    "connect.name": "io.debezium.data.geometry.Point",
-}
-
 
 def geometry_type(name: str) -> ColumnType:
     """`name` as the catalogue has it: ``point`` is a Point; ``geometry``, ``polygon`` and the others a Geometry."""
     if name == "point":
-        return ColumnType(name, _POINT, point, point(b"")(bytes(_SRID_BYTES) + _POINT_HEAD + bytes(16)), None)
-    return ColumnType(name, _GEOMETRY, geometry, geometry(b"")(bytes(_SRID_BYTES) + _EMPTY_COLLECTION), None)
+        return ColumnType(name, POINT, point, point(b"")(bytes(_SRID_BYTES) + _POINT_HEAD + bytes(16)), None)
+    return ColumnType(name, GEOMETRY, geometry, geometry(b"")(bytes(_SRID_BYTES) + _EMPTY_COLLECTION), None)
 
 
 def geometry(prefix: bytes) -> Encode:

@@ -184,7 +184,7 @@ def _resume(config: MysqlConfig, connector: str, connection: Any, server: Server
             "give this connector a name of its own, or " + _RESET.format(connector),
         )
     stored = coordinates.parse(after.position.token)
-    same = its.get("system") == facts(reach.origin(server, config)).get("system")
+    same = its.get("system") == server.system
     if server.flavor == "mysql" and server.gtids and stored.gtids:
         return _resume_by_set(config, connector, connection, server, stored, same)
     if server.flavor == "mariadb" and stored.gtids and not (same and _is_there(connection, server, stored)):
@@ -218,10 +218,11 @@ def _resume_by_set(
             f"{config.host} has purged {missing} from its binary logs, which connector {connector} has not delivered",
             "point source.host at a server that still has them, or " + _RESET.format(connector),
         )
-    if same:
+    if same and stored.file.rpartition(".")[0] == server.log:
+        _check_end(config, connector, connection, stored)
         return _Start(stored, True)
     start = start_of_log(connection, server)
-    log.warning("goes on by GTID on another server", connector=connector, host=config.host, gtids=stored.gtids)
+    log.warning("goes on by GTID in another log", connector=connector, host=config.host, gtids=stored.gtids)
     return _Start(Coordinates(start.file, start.pos, stored.gtids), True)
 
 
@@ -242,18 +243,20 @@ def _resume_by_domains(
             f"{config.host} has purged its binary logs up to {missing}; connector {connector} has delivered {ours}",
             "point source.host at a server that still has what is between, or " + _RESET.format(connector),
         )
-    log.warning("goes on by GTID on another server", connector=connector, host=config.host, gtids=stored.gtids)
+    log.warning("goes on by GTID in another log", connector=connector, host=config.host, gtids=stored.gtids)
     return _Start(Coordinates(start.file, start.pos, stored.gtids), True)
 
 
 def _is_there(connection: Any, server: Server, stored: Coordinates) -> bool:
     """Whether file and position mean on this MariaDB server what the GTIDs say; ids of servers may be given twice.
 
-    Where it cannot say, a file that is long enough will do on a server with an identity of its own.
+    Where it cannot say, a file that is long enough will do on a server with an identity of its own that wrote them.
     """
     [(found,)] = run(connection, "select binlog_gtid_pos(%s, %s)", (stored.file, stored.pos))
     if found is None:
-        return bool(server.uuid) and dict(binary_logs(connection)).get(stored.file, 0) >= stored.pos
+        written = MariadbGtids.parse(text_of(connection, "select @@global.gtid_binlog_pos"))
+        is_long = dict(binary_logs(connection)).get(stored.file, 0) >= stored.pos
+        return bool(server.uuid) and is_long and not MariadbGtids.parse(stored.gtids).minus(written)
     return bool(MariadbGtids.parse(found) == MariadbGtids.parse(stored.gtids))
 
 
@@ -268,7 +271,19 @@ def _check_file(config: MysqlConfig, connector: str, connection: Any, stored: Co
             "the changes between are lost to us: " + _RESET.format(connector),
         )
     if size < stored.pos:
-        raise LogGap(
-            f"{stored.file} on {config.host} ends at {size}, before {stored.pos}, where connector {connector} stands",
-            "the server lost its log or was reset: " + _RESET.format(connector),
-        )
+        raise _ends_before(config, connector, stored, Coordinates(stored.file, size))
+
+
+def _check_end(config: MysqlConfig, connector: str, connection: Any, stored: Coordinates) -> None:
+    """GTIDs that were set by hand after a RESET say what is executed, and not what the log holds."""
+    end = Coordinates(*binary_logs(connection)[-1])
+    if order(end) < order(stored):
+        raise _ends_before(config, connector, stored, end)
+
+
+def _ends_before(config: MysqlConfig, connector: str, stored: Coordinates, end: Coordinates) -> LogGap:
+    return LogGap(
+        f"the log of {config.host} ends at {end.file}:{end.pos}, before {stored.file}:{stored.pos}, where connector"
+        f" {connector} stands",
+        "the server lost its log or was reset: " + _RESET.format(connector),
+    )

@@ -36,7 +36,8 @@ Gtids = MysqlGtids | MariadbGtids
 
 def origin(server: Server, config: MysqlConfig) -> str:
     """The identity of the log that a position belongs to, as JSON."""
-    return json.dumps({"type": server.flavor, "host": config.host, "port": config.port, "system": server.system})
+    its = {"type": server.flavor, "host": config.host, "port": config.port, "system": server.system, "log": server.log}
+    return json.dumps(its)
 
 
 def positions(config: MysqlConfig) -> Range:
@@ -90,14 +91,6 @@ def copied(config: MysqlConfig) -> Mapping[str, str]:
 def copies(snapshot: Mapping[str, str]) -> Mapping[str, str]:
     """Without the shapes of tables and what an XA transaction left, which hold at their own position only."""
     return {name: stored for name, stored in snapshot.items() if not name.startswith(STORED) and name != DELIVERED}
-
-
-def progress(stored: str) -> str:
-    """A table's stored snapshot progress in words."""
-    known = Progress.load(stored)
-    if known.done:
-        return "copied"
-    return f"{known.rows:,} rows copied, up to key {', '.join(known.after)}" if known.after else "not copied yet"
 
 
 def _behind_gtids(config: MysqlConfig, server: Server, connection: Any, gtids: Gtids) -> Coordinates:

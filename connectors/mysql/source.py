@@ -9,7 +9,7 @@ import pymysql
 import structlog
 
 from connectors.base import Finding
-from connectors.chunk import Progress
+from connectors.chunk import Progress, in_words
 from connectors.errors import SourceError
 from connectors.mysql import coordinates, events, preflight, reach
 from connectors.mysql.catalog import Catalog
@@ -53,7 +53,7 @@ class MysqlSource:
     position = staticmethod(reach.position)
     copied = staticmethod(reach.copied)
     copies = staticmethod(reach.copies)
-    progress = staticmethod(reach.progress)
+    progress = staticmethod(in_words)
     size_bytes = staticmethod(reach.size_bytes)
 
     def __init__(

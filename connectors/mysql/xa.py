@@ -4,7 +4,7 @@ Source: MySQL manual, "XA Transaction States"; sql/xa.cc. A prepared transaction
 their own; XA COMMIT or XA ROLLBACK is another group, any time behind it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from struct import Struct
 from tempfile import SpooledTemporaryFile
 from typing import Final
@@ -18,8 +18,10 @@ DELIVERED: Final = "xa:delivered"
 
 Others were prepared before and committed behind it. A run that begins there sees their XA COMMIT without their rows.
 """
-MEMORY_BYTES = 8 << 20
-"""What one transaction may hold in memory before it goes to a temporary file."""
+MEMORY_BYTES = 256 << 10
+"""What one transaction may hold in memory before it goes to a temporary file: many may be undecided."""
+_LONG_UNDECIDED = 10_000
+"""Transactions behind an undecided one after which an operator should know."""
 
 _HEAD = Struct("<QI")
 
@@ -58,11 +60,14 @@ class Undecided:
         self._spool.close()
 
 
-def warn_of_undecided(xid: str, undecided: Undecided, behind: int) -> None:
-    """`behind`: how many transactions the log has behind it by now."""
+def warn_of_undecided(undecided: Mapping[str, Undecided], behind: int) -> None:
+    """Now and then. `behind`: how many transactions the log has behind the first of them by now."""
+    if behind % _LONG_UNDECIDED:
+        return
+    xid, first = next(iter(undecided.items()))
     log.warning(
         f"an XA transaction has been prepared and not decided for {behind:,} transactions; the offset stays before it",
         xid=xid,
-        position=str(undecided.begins),
+        position=str(first.begins),
         hint=f"decide it on the server: xa recover, then xa commit {xid} or xa rollback {xid}",
     )

@@ -66,11 +66,3 @@ def copied(config: PostgresConfig) -> Mapping[str, str]:
 def copies(snapshot: Mapping[str, str]) -> Mapping[str, str]:
     """All of it: the log itself tells what tables look like at a position."""
     return snapshot
-
-
-def progress(stored: str) -> str:
-    """A table's stored snapshot progress in words."""
-    known = Progress.load(stored)
-    if known.done:
-        return "copied"
-    return f"{known.rows:,} rows copied, up to key {', '.join(known.after)}" if known.after else "not copied yet"

@@ -9,7 +9,7 @@ import psycopg
 import structlog
 
 from connectors.base import Finding
-from connectors.chunk import Progress
+from connectors.chunk import Progress, in_words
 from connectors.errors import SourceError, SourceRefused, SourceUnreachable
 from connectors.postgres import pgoutput, preflight, reach
 from connectors.postgres.catalog import TableName
@@ -48,7 +48,7 @@ class PostgresSource:
     position = staticmethod(reach.position)
     copied = staticmethod(reach.copied)
     copies = staticmethod(reach.copies)
-    progress = staticmethod(reach.progress)
+    progress = staticmethod(in_words)
     size_bytes = staticmethod(reach.size_bytes)
 
     def __init__(

@@ -15,6 +15,7 @@ from connectors.postgres.arrays import array
 from schema import texts
 from schema.change import Avro, ColumnType, Default, Encode
 from schema.errors import Unencodable
+from schema.geometry import POINT
 from schema.semantic import UNAVAILABLE, decimal, default_json, semantic
 from schema.varint import long, sized
 
@@ -203,20 +204,6 @@ _VARIABLE_SCALE: Final = {
     "connect.version": 1,
     "connect.name": "io.debezium.data.VariableScaleDecimal",
 }
-_POINT: Final = {
-    "type": "record",
-    "name": "Point",
-    "namespace": "io.debezium.data.geometry",
-    "fields": [
-        {"name": "x", "type": "double"},
-        {"name": "y", "type": "double"},
-        {"name": "wkb", "type": ["null", "bytes"], "default": None},
-        {"name": "srid", "type": ["null", "int"], "default": None},
-    ],
-    "connect.doc": "Geometry (POINT)",
-    "connect.version": 1,
-    "connect.name": "io.debezium.data.geometry.Point",
-}
 
 _KNOWN: Final[Mapping[str, Callable[[str, int], ColumnType]]] = {
     "bool": _plain("boolean", scalars.boolean, b"\x00"),
@@ -256,7 +243,7 @@ _KNOWN: Final[Mapping[str, Callable[[str, int], ColumnType]]] = {
     "jsonb": _string("io.debezium.data.Json"),
     "xml": _string("io.debezium.data.Xml"),
     "tsvector": _string("io.debezium.data.Tsvector"),
-    "point": _plain(_POINT, scalars.point, scalars.point(b"")(b"(0,0)")),
+    "point": _plain(POINT, scalars.point, scalars.point(b"")(b"(0,0)")),
     "ltree": _string("io.debezium.data.Ltree"),
     "hstore": _hstore,
 }

@@ -16,6 +16,7 @@ from tests.mysql_servers import KINDS, MysqlDatabase, OwnMysql
 from tests.servers import Tailrace, until
 
 PATIENT = {"retry_for_s": 300}
+CRC_BYTES = 4
 
 every = pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
 newest = pytest.mark.parametrize("kind", ["mysql97", "mariadb118"])
@@ -117,11 +118,64 @@ def test_a_server_that_was_reset_is_a_gap_that_is_spelled_out(make_shop: MakeSho
     shop = make_shop(kind)
     database = shop.database
     shop.sell()
-    database.execute("reset binary logs and gtids" if database.flavor == "mysql" else "reset master")
+    reset_logs(database)
     shop.sell(1)
     told = shop.refused()
     check_gap(told)
     reset_and_deliver(shop)
+
+
+def reset_logs(database: MysqlDatabase) -> None:
+    database.execute("reset binary logs and gtids" if database.flavor == "mysql" else "reset master")
+
+
+def test_a_reset_server_whose_gtids_were_set_again_is_a_gap(make_shop: MakeShop) -> None:
+    shop = make_shop("mysql97")
+    database = shop.database
+    shop.sell()
+    shop.deliver()
+    reset_logs(database)
+    database.execute(f"set global gtid_purged = '{position(shop).partition('/')[2]}'")
+    told = shop.refused()
+    check_gap(told, "before binlog.000001:", "where connector shop stands")
+    reset_and_deliver(shop)
+
+
+@pytest.mark.parametrize("kind", ["mariadb1011", "mariadb118"])
+def test_a_reset_log_that_has_grown_over_the_position_is_not_read_from_within_an_event(
+    make_shop: MakeShop, kind: str
+) -> None:
+    """It holds all the GTIDs that were delivered, and others under their numbers."""
+    shop = make_shop(kind)
+    reset_logs(shop.database)
+    for id_ in range(50):
+        shop.database.execute(f"insert into items values ({8000 + id_}, repeat('x', 5000))")
+    told = shop.refused()
+    assert told.code == exits.FATAL
+    assert f"tailrace offsets reset {NAME}" in told.hint
+    reset_and_deliver(shop)
+
+
+@newest
+def test_binlogs_under_another_name_are_followed_where_the_server_kept_its_gtids(
+    make_shop: MakeShop, kind: str
+) -> None:
+    """MariaDB keeps them beside the binlogs, under the name that these had."""
+    shop = make_shop(kind)
+    server = server_of(shop).server
+    for _ in range(3):
+        shop.database.execute("flush binary logs")
+    shop.deliver()
+    server.stop()
+    server.settings.append("--log-bin=renamed")
+    server.start()
+    server_of(shop).reconnect()
+    shop.sell()
+    if kind == "mysql97":
+        shop.deliver()
+        assert position(shop).startswith("renamed.000001:")
+    else:
+        check_gap(shop.refused(), "which connector shop has delivered")
 
 
 @newest
@@ -143,6 +197,25 @@ def test_a_corrupted_log_event_stops_the_connector_at_its_place(make_shop: MakeS
     assert "mysqlbinlog" in told.stderr
     assert (9000, "to be corruptee") not in shop.seen()
     reset_and_deliver(shop)
+
+
+@pytest.mark.parametrize("kind", ["mariadb1011", "mariadb118"])
+def test_a_transaction_that_a_crash_cut_off_in_the_log_is_left_out(make_shop: MakeShop, kind: str) -> None:
+    """MySQL cuts such an end off its log by itself."""
+    shop = make_shop(kind)
+    server = server_of(shop).server
+    shop.sell()
+    shop.database.execute("insert into items values (9000, 'cut off')")
+    server.kill()
+    log = max(server.data.glob("binlog.*[0-9]"))
+    whole = log.read_bytes()
+    log.write_bytes(whole[: whole.rindex(b"cut off") + len(b"cut off") + CRC_BYTES])
+    server.start()
+    server_of(shop).reconnect()
+    shop.database.execute("delete from items where id = 9000")
+    shop.sell()
+    shop.deliver()
+    assert (9000, "cut off") not in shop.seen()
 
 
 # -- another server takes over
