@@ -9,7 +9,7 @@ from connectors.mysql import rows
 from connectors.mysql.copying import moved_key
 from connectors.mysql.json_diff import applied, partial_columns
 from connectors.mysql.names import TableName
-from connectors.mysql.rows import Cell, Image, MalformedEvent, RowsHead
+from connectors.mysql.rows import Cell, Image, MalformedEvent
 from connectors.mysql.table import CapturedTable, Tables
 from connectors.mysql.types import JSON, width
 from connectors.snapshot import Copied, Snapshot
@@ -20,6 +20,7 @@ from schema.errors import NullInRequired, Unencodable
 from schema.event import DeadLetter, Event
 
 _INSERTS = (rows.WRITE, rows.WRITE_V1)
+_UPDATES = (rows.UPDATE, rows.UPDATE_V1)
 _DELETES = (rows.DELETE, rows.DELETE_V1)
 
 
@@ -60,7 +61,23 @@ class Bound:
     def __init__(self, table: CapturedTable) -> None:
         self.widths = [width(column) for column in table.shape.columns]
         self.json_columns = [i for i, column in enumerate(table.shape.columns) if column.kind == JSON]
+        self._heads: dict[int, bytes] = {}
+        """By the kind of event, what stood before rows that had all columns: mostly it stands there again."""
         self.bind(table)
+
+    def whole_at(self, event: bytes) -> int:
+        """Where the rows begin, each with all its columns; 0 where it has not. Raises MalformedEvent."""
+        kind = event[4]
+        usual = self._heads.get(kind)
+        if usual is not None and event.startswith(usual, rows.BODY_AT):
+            return rows.BODY_AT + len(usual)
+        head = rows.head(event)
+        if head.columns != len(self.widths):
+            raise MalformedEvent(f"rows of {head.columns} columns for the {len(self.widths)} of {self.table.name}")
+        if head.before is not None or head.after is not None or kind == rows.PARTIAL_UPDATE:
+            return 0
+        self._heads[kind] = event[rows.BODY_AT : head.rows_at]
+        return head.rows_at
 
     def bind(self, table: CapturedTable) -> None:
         """Another version of the same columns."""
@@ -87,21 +104,14 @@ class Changes:
 
     def read(self, bound: Bound, event: bytes, pos: int) -> None:
         """The rows event that begins at `pos`. Raises MalformedEvent, SchemaError."""
-        head = rows.head(event)
-        if head.columns != len(bound.widths):
-            raise MalformedEvent(f"rows of {head.columns} columns for the {len(bound.widths)} of {bound.table.name}")
+        rows_at = bound.whole_at(event)
         group = self.group
         if self._snapshot.contained and self._snapshot.leaves_out(bound.table.id, group.order, group.order + 1):
             return
         self._show_source(bound.table, pos)
-        if (
-            head.before is None
-            and head.after is None
-            and not self._snapshot.is_pending
-            and self._whole(bound, event, head)
-        ):
+        if rows_at and not self._snapshot.is_pending and self._whole(bound, event, rows_at):
             return
-        for nth, change in enumerate(_changes(bound, event, head)):
+        for nth, change in enumerate(_changes(bound, event)):
             self._read_one(bound, event[4], change, nth, pos)
 
     def tick(self) -> None:
@@ -171,15 +181,15 @@ class Changes:
             block.begin(group.order, group.committed_at_us, group.server_id, group.gtid, group.file, group.thread)
         block.event(pos, group.query)
 
-    def _whole(self, bound: Bound, event: bytes, head: RowsHead) -> bool:
+    def _whole(self, bound: Bound, event: bytes, rows_at: int) -> bool:
         """The common case, every row with all its columns, in one pass. False: read them one by one."""
+        kind = event[4]
         try:
-            found = rows.written(event, head.rows_at, bound.cells)
+            found = rows.written(event, rows_at, bound.cells, paired=kind in _UPDATES)
         except FAILED:
             return False
         table = bound.table
         encoder, block, now = table.encoder, table.block, self._clock
-        kind = event[4]
         if kind in _INSERTS:
             for nth, row in enumerate(found):
                 self._append(table, encoder.key(row), encoder.create(row, block.change(nth), now))
@@ -280,7 +290,8 @@ class Changes:
         group.nth += 1
 
 
-def _changes(bound: Bound, event: bytes, head: RowsHead) -> Iterator[Change]:
+def _changes(bound: Bound, event: bytes) -> Iterator[Change]:
+    head = rows.head(event)
     at, end = head.rows_at, len(event)
     kind = event[4]
     while at < end:

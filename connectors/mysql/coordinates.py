@@ -1,7 +1,6 @@
 """Where one stands in a server's binlog: file and position, and the GTIDs up to there where the server writes them."""
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 _TOKEN = re.compile(r"([^:/]+\.\d{6,}):(\d+)(?:/(.+))?")
@@ -34,9 +33,9 @@ def parse(token: str) -> Coordinates:
 
 def order(coordinates: Coordinates) -> int:
     """Grows along one server's log; says nothing between two servers."""
-    return _number(coordinates.file) << _POS_BITS | coordinates.pos
+    return order_of_file(coordinates.file) | coordinates.pos
 
 
-@lru_cache(64)
-def _number(file: str) -> int:
-    return int(file.rpartition(".")[2])
+def order_of_file(file: str) -> int:
+    """Of its position 0."""
+    return int(file.rpartition(".")[2]) << _POS_BITS

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import structlog
 
-from connectors.errors import SourceError, SourceRefused
+from connectors.errors import SourceError
 from connectors.mysql import events
 from connectors.mysql.changes import Changes, Group
 from connectors.mysql.config import MysqlConfig
@@ -23,7 +23,7 @@ _BEGIN = b"\x00BEGIN"
 _PLAIN_ROWS = (23, 24, 25, 30, 31, 32, 39)
 _NOTHING = (
     *(events.STOP, events.PREVIOUS_GTIDS, events.TRANSACTION_CONTEXT, events.VIEW_CHANGE),
-    *(events.INTVAR, events.RAND, events.USER_VAR, events.IGNORABLE, events.TRANSACTION_PAYLOAD, events.ROTATE),
+    *(events.INTVAR, events.RAND, events.USER_VAR, events.IGNORABLE, events.ROTATE),
     *(events.BINLOG_CHECKPOINT, events.MARIADB_GTID_LIST, events.START_ENCRYPTION),
     *(events.BEGIN_LOAD_QUERY, events.APPEND_BLOCK, events.DELETE_FILE),
 )
@@ -37,8 +37,8 @@ log = structlog.get_logger("tailrace")
 class Decoder:
     """Follows the log, event by event; the events for readers stand in `changes`.
 
-    `inside` says that a transaction is open. `decode` raises MalformedEvent, SchemaError, SourceError, and PyMySQL's
-    errors, for the catalogue is asked where a table's shape is new.
+    `inside` says that a transaction is open, `pauses` that a copy can go on. `follow` raises MalformedEvent,
+    SchemaError, SourceError, and PyMySQL's errors, for the catalogue is asked where a table's shape is new.
     """
 
     def __init__(
@@ -61,8 +61,7 @@ class Decoder:
         self._delivered = delivered
         self._place = Place(start)
         self._gtids = Executed(server.flavor, start.gtids)
-        self._reached = start
-        self._reached_order = order(start)
+        self._reached_file, self._reached_pos, self._reached_order = start.file, start.pos, order(start)
         self._seen_order = first_order
         self._begins = start
         self._event_at = start.pos
@@ -74,8 +73,8 @@ class Decoder:
         self._decided_behind = 0
         self._replayed: str | None = None
         self._replay: Iterator[tuple[int, bytes]] = iter(())
-        self._pause = False
-        self.inside = False
+        self._unpacked: Iterator[bytes] = iter(())
+        self.inside = self.pauses = False
         self._kinds: dict[int, Callable[[bytes], None]] = self._by_kind()
 
     @property
@@ -95,7 +94,7 @@ class Decoder:
     @property
     def reached(self) -> Coordinates:
         """Behind the last whole transaction, whatever is undecided before it."""
-        return self._reached._replace(gtids=str(self._gtids))
+        return Coordinates(self._reached_file, self._reached_pos, str(self._gtids))
 
     @property
     def noted(self) -> dict[str, str]:
@@ -105,10 +104,6 @@ class Decoder:
         before = self._delivered
         return {DELIVERED: str(self.reached if before is None or self._is_behind(before) else before)}
 
-    @property
-    def is_replaying(self) -> bool:
-        return self._replayed is not None
-
     def has_reached(self, end: Coordinates) -> bool:
         return self._reached_order >= order(end) and self._gtids.contains(end.gtids)
 
@@ -116,8 +111,28 @@ class Decoder:
         """Maybe on another server than the one that `place` is of."""
         return self._gtids.contains(place.gtids) if place.gtids else self._reached_order >= order(place)
 
-    def decode(self, event: bytes) -> bool:
-        """One log event. True: stop here, between two transactions, for a copy can go on."""
+    def follow(self, received: Iterator[bytes], limit_bytes: int) -> int:
+        """Decode what came: the size in bytes. Stops where a copy can go on, see `pauses`, and inside a transaction
+        behind about `limit_bytes`.
+
+        What a log event has inside it, or stands for, comes before what was received behind it.
+        """
+        size = 0
+        self.pauses = False
+        while size < limit_bytes or not self.inside:
+            if self._replayed is not None:
+                size += self._replay_next(self._replayed)
+                continue
+            event = next(self._unpacked, None) or next(received, None)
+            if event is None:
+                break
+            size += len(event)
+            self._decode(event)
+            if self.pauses:
+                break
+        return size
+
+    def _decode(self, event: bytes) -> None:
         kind = event[4]
         self._event_at = self._place.step(event)
         read = self._kinds.get(kind)
@@ -128,8 +143,6 @@ class Decoder:
                 f"{self._server.flavor} wrote a log event of the unknown type {kind} at {self._here()}",
                 "nothing behind it was delivered; report this with the server's version",
             )
-        pause, self._pause = self._pause, False
-        return pause
 
     def _by_kind(self) -> dict[int, Callable[[bytes], None]]:
         kinds: dict[int, Callable[[bytes], None]] = {
@@ -148,6 +161,7 @@ class Decoder:
             events.HEARTBEAT: self._heartbeat,
             events.HEARTBEAT_V2: self._heartbeat,
             events.INCIDENT: self._incident,
+            events.TRANSACTION_PAYLOAD: self._unpack,
             events.FORMAT_DESCRIPTION: self._begin_file,
         }
         kinds.update(dict.fromkeys(_PLAIN_ROWS, self._rows))
@@ -176,15 +190,15 @@ class Decoder:
                 f"the log holds a transaction without an end before {self._here()}",
                 "the log is damaged: run `tailrace offsets reset NAME` to copy every table anew",
             )
-        begins = Coordinates(self._place.file, self._event_at)
-        self._begins = begins
+        place, pos = self._place, self._event_at
+        self._begins = Coordinates(place.file, pos)
         self._gtid = gtid
         self._has_begin = False
         self._savepoints.clear()
         self.inside = True
         at_us = committed_at_us or events.timestamp_s(event) * 1_000_000
-        of = order(begins)
-        self._changes.group = Group(of, begins.file, begins.pos, at_us, events.server_id(event), gtid)
+        of = place.order_of_file | pos
+        self._changes.group = Group(of, place.file, pos, at_us, events.server_id(event), gtid)
         self._snapshot.begin(of)
 
     def _commit(self, event: bytes = b"") -> None:
@@ -206,25 +220,29 @@ class Decoder:
             self._xa, self._gtid, self.inside = None, "", False
         self._pass_by(event)
 
+    def _unpack(self, event: bytes) -> None:
+        self._unpacked = events.unpacked(event)
+
     def _pass_by(self, event: bytes) -> None:
         if not self.inside:
             self._stand_here()
 
     def _stand_here(self) -> None:
         """Between two transactions. By GTID a stream may begin in front of where our position says."""
-        here = Coordinates(self._place.file, self._place.pos)
-        if (reached := order(here)) > self._reached_order:
-            self._reached, self._reached_order = here, reached
-        self._seen_order = max(self._seen_order, reached)
-        self._pause = self._snapshot.passed(self._reached_order)
+        place = self._place
+        if (reached := place.order_of_file | place.pos) > self._reached_order:
+            self._reached_file, self._reached_pos, self._reached_order = place.file, place.pos, reached
+        if reached > self._seen_order:
+            self._seen_order = reached
+        self.pauses = self._snapshot.passed(self._reached_order)
 
     def _heartbeat(self, event: bytes) -> None:
         """The server has no more for us up to a position, which may lie in a file that we have not seen begin."""
         if self.inside:
             return
-        there = Coordinates(*events.heartbeat(event))
-        if there.file and order(there) > order(Coordinates(self._place.file, self._place.pos)):
-            self._place.reach(there.file, there.pos)
+        place, (file, pos) = self._place, events.heartbeat(event)
+        if file and order(Coordinates(file, pos)) > place.order_of_file | place.pos:
+            place.reach(file, pos)
         self._stand_here()
 
     def _incident(self, event: bytes) -> None:
@@ -252,7 +270,7 @@ class Decoder:
             self._commit()
 
     def _decide(self, xid: str, *, commits: bool) -> None:
-        """The end of a group that decides; where it commits, `replay` gives the rows first."""
+        """The end of a group that decides; where it commits, its rows come first."""
         self._decided_behind = 0
         self._xa = None
         undecided = self._undecided.get(xid)
@@ -276,15 +294,13 @@ class Decoder:
             return Executed(self._server.flavor, self._delivered.gtids).contains(self._gtid)
         return order(self._begins) < order(self._delivered)
 
-    def replay(self) -> int:
-        """Decode one more log event of an XA transaction that is committed: its size in bytes, 0 where none is left."""
-        if self._replayed is None:
-            return 0
+    def _replay_next(self, xid: str) -> int:
+        """Decode one more log event of an XA transaction that is committed: its size in bytes."""
         for pos, event in self._replay:
             self._event_at = pos
             self._kinds[event[4]](event)
             return len(event)
-        self._undecided.pop(self._replayed).close()
+        self._undecided.pop(xid).close()
         self._replayed = None
         self._commit()
         return 0
@@ -326,27 +342,12 @@ class Decoder:
 
     def _change_tables(self, said: Statement, query: events.Query) -> None:
         if said.kind is Kind.DML:
-            self._dml(said, query)
+            self._structure.dml(said, query.sql, self._here())
         elif not self._is_not_done:
             self._structure.ddl(said, query, self._event_at, Coordinates(self._place.file, self._place.pos))
         self._has_begin |= said.opens_transaction
         if not self._has_begin:
             self._commit()
-
-    def _dml(self, said: Statement, query: events.Query) -> None:
-        """A change that was logged as the statement that made it: which rows it changed is not in the log."""
-        tables = self._structure.among(said)
-        if not tables:
-            return
-        names = ", ".join(table.full for table in tables)
-        what = f"a change of {names} is logged as a statement at {self._here()}: {query.sql[:200]}"
-        if self._config.statements == "fail":
-            raise SourceRefused(
-                what,
-                "set binlog_format = ROW for every session, then run `tailrace snapshot` for the table and set"
-                ' source.statements to "skip" until this place is passed',
-            )
-        log.warning(f"left out: {what}", hint="copy the table again: tailrace snapshot NAME TABLE")
 
     def _mark(self) -> int:
         """How far the transaction is, for `_take_back`."""

@@ -13,6 +13,7 @@ from schema.varint import long, sized
 _NULL = b"\x00"
 _PRESENT = b"\x02"
 _NO_SEQUENCE = _NULL
+_BRANCH = b"\x00"
 
 
 def _schema(connector: str) -> Avro:
@@ -44,7 +45,7 @@ SOURCE_SCHEMA: dict[str, Avro] = {"mysql": _schema("mysql"), "mariadb": _schema(
 class SourceBlock:
     """Writes the `source` struct of one table; what transaction and log event do not change is written once.
 
-    `begun` is the `order` of the transaction last begun, 0 before the first; `at` the position of the log event.
+    `begun` is the `order` of the transaction last begun, 0 before the first.
     """
 
     def __init__(
@@ -52,22 +53,22 @@ class SourceBlock:
     ) -> None:
         """`table` is empty for what is about no table."""
         self._origin = _string(version) + _string(connector) + _string(name)
-        self._database = _string(database)
+        self._streamed = _BRANCH + _string("false") + _string(database) + _NO_SEQUENCE + _PRESENT
+        self._copied = _BRANCH + _string("true") + _string(database) + _NO_SEQUENCE + _PRESENT
         self._table = _optional(table)
-        self._head = self._event = self._session = self._tail = b""
+        self._server_id = -1
+        self._table_and_server = self._head = self._event = self._session = self._tail = b""
         self.begun = 0
-        self.at = -1
 
     def begin(self, order: int, committed_at_us: int, server_id: int, gtid: str, file: str, thread: int | None) -> None:
         """A transaction. `order` tells it from others; `gtid` is empty where the server writes none."""
         self.begun = order
-        self.at = -1
-        self._head = self._until_file(committed_at_us, committed_at_us * 1000, "false", server_id, gtid, file)
+        at = self._time(self._streamed, committed_at_us, committed_at_us * 1000)
+        self._head = at + self._on(server_id) + _optional(gtid) + _string(file)
         self._session = _NULL if thread is None else _PRESENT + long(thread)
 
     def event(self, pos: int, query: str = "") -> None:
         """The rows event that begins at `pos` and the statement it comes from, as far as that is to be shown."""
-        self.at = pos
         self._event = self._head + long(pos)
         self._tail = self._session + _optional(query)
 
@@ -77,29 +78,17 @@ class SourceBlock:
 
     def snapshot(self, file: str, pos: int, read_at_ns: int) -> bytes:
         """The rows of a copy, read where the log stood at `pos` of `file`."""
-        head = self._until_file(read_at_ns // 1000, read_at_ns, "true", 0, "", file)
-        return b"".join((head, long(pos), long(0), _NULL, _NULL))
+        at = self._time(self._copied, read_at_ns // 1000, read_at_ns)
+        return at + self._on(0) + _NULL + _string(file) + long(pos) + long(0) + _NULL + _NULL
 
-    def _until_file(self, at_us: int, at_ns: int, snapshot: str, server_id: int, gtid: str, file: str) -> bytes:
-        branch = b"\x00"
-        return b"".join(
-            (
-                self._origin,
-                long(at_us // 1000),
-                branch,
-                _string(snapshot),
-                self._database,
-                _NO_SEQUENCE,
-                _PRESENT,
-                long(at_us),
-                _PRESENT,
-                long(at_ns),
-                self._table,
-                long(server_id),
-                _optional(gtid),
-                _string(file),
-            )
-        )
+    def _time(self, between: bytes, at_us: int, at_ns: int) -> bytes:
+        return self._origin + long(at_us // 1000) + between + long(at_us) + _PRESENT + long(at_ns)
+
+    def _on(self, server_id: int) -> bytes:
+        if server_id != self._server_id:
+            self._server_id = server_id
+            self._table_and_server = self._table + long(server_id)
+        return self._table_and_server
 
 
 def _optional(text: str) -> bytes:

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 import zstandard
 from pymysql.charset import charset_by_id
 
-from connectors.mysql.integers import length_encoded, variable
+from connectors.mysql.integers import length_encoded, u16, u32, u56, u64, variable
 from connectors.mysql.rows import HEADER_BYTES, MalformedEvent
 
 QUERY: Final = 2
@@ -85,9 +85,6 @@ COMMIT_ALTER: Final = 0x04
 ROLLBACK_ALTER: Final = 0x08
 
 _BLOCK_BYTES: Final = 1 << 17
-_U16 = Struct("<H").unpack_from
-_U32 = Struct("<I").unpack_from
-_U64 = Struct("<Q").unpack_from
 _QUERY_HEADER = Struct("<IIBHH")
 _MARIADB_GTID = Struct("<QIB")
 _LIST_ENTRY = Struct("<IIQ")
@@ -145,21 +142,21 @@ class Query(NamedTuple):
 
 def timestamp_s(event: bytes) -> int:
     """When the statement began, which for rows is before the commit; 0 in an event that was made for us."""
-    return int(_U32(event, 0)[0])
+    return u32(event, 0)
 
 
 def server_id(event: bytes) -> int:
     """The server on which the change was made first."""
-    return int(_U32(event, 5)[0])
+    return u32(event, 5)
 
 
 def end_pos(event: bytes) -> int:
     """Modulo 4 GB, and 0 where the server does not say; see above."""
-    return int(_U32(event, 13)[0])
+    return u32(event, 13)
 
 
 def flags(event: bytes) -> int:
-    return int(_U16(event, 17)[0])
+    return u16(event, 17)
 
 
 def is_artificial(event: bytes) -> bool:
@@ -171,7 +168,7 @@ def is_artificial(event: bytes) -> bool:
 
 def rotate(event: bytes) -> tuple[str, int]:
     """(file, position) of what comes next."""
-    return event[27:].decode(), int(_U64(event, 19)[0])
+    return event[27:].decode(), u64(event, 19)
 
 
 def heartbeat(event: bytes) -> tuple[str, int]:
@@ -183,7 +180,7 @@ def heartbeat(event: bytes) -> tuple[str, int]:
     if event[4] == HEARTBEAT:
         if pos := end_pos(event):
             return event[19:].decode(), pos
-        return event[27:].decode(), int(_U64(event, 19)[0])
+        return event[27:].decode(), u64(event, 19)
     file, pos, at = "", 0, 19
     while event[at]:
         size, start = length_encoded(event, at + 1)
@@ -199,16 +196,16 @@ def gtid(event: bytes) -> Gtid:
     """Of GTID, ANONYMOUS_GTID and GTID_TAGGED."""
     if event[4] == GTID_TAGGED:
         return _gtid_tagged(event)
-    text = f"{_uuid(event[20:36])}:{_U64(event, 36)[0]}" if event[4] == GTID else ""
+    text = f"{_uuid(event[20:36])}:{u64(event, 36)}" if event[4] == GTID else ""
     statements = bool(event[19] & 1)
     # Commit times came with MySQL 8.0.1.
     if len(event) < 68 or event[44] != 2:
         return Gtid(text, 0, 0, 0, statements)
-    commit_us = original_us = int.from_bytes(event[61:68], "little")
+    commit_us = original_us = u56(event, 61)
     at = 68
     if commit_us >> 55:
         commit_us &= (1 << 55) - 1
-        original_us = int.from_bytes(event[68:75], "little")
+        original_us = u56(event, 68)
         at = 75
     length = length_encoded(event, at)[0] if at < len(event) else 0
     return Gtid(text, commit_us, original_us, length, statements)
@@ -251,22 +248,22 @@ def mariadb_gtid(event: bytes) -> MariadbGtid:
     thread = None
     if of_flags & (XA_PREPARED | XA_COMPLETED):
         sizes = (event[at + 4], event[at + 5])
-        xid = _xid(int(_U32(event, at)[0]), event[at + 6 : at + 6 + sum(sizes)], sizes[0])
+        xid = _xid(u32(event, at), event[at + 6 : at + 6 + sum(sizes)], sizes[0])
         at += 6 + sum(sizes)
     if at < len(event):
         extra = event[at]
         at += 2 if extra & 0x01 else 1
         if extra & (COMMIT_ALTER | ROLLBACK_ALTER):
-            alter_seq_no = int(_U64(event, at)[0])
+            alter_seq_no = u64(event, at)
             at += 8
         if extra & 0x10:
-            thread = int(_U32(event, at)[0])
+            thread = u32(event, at)
     return MariadbGtid(f"{domain}-{server_id(event)}-{seq_no}", of_flags, extra, xid, alter_seq_no, thread)
 
 
 def mariadb_gtid_list(event: bytes) -> str:
     """What the files before this one hold, as MariadbGtids reads it; one domain may occur with several servers."""
-    count = int(_U32(event, 19)[0]) & 0x0FFFFFFF
+    count = u32(event, 19) & 0x0FFFFFFF
     entries = [_LIST_ENTRY.unpack_from(event, 23 + 16 * i) for i in range(count)]
     return ",".join(f"{domain}-{server}-{seq_no}" for domain, server, seq_no in entries)
 
@@ -290,7 +287,7 @@ def _client_collation(status: bytes) -> int:
     while at < len(status):
         code = status[at]
         if code == 4:
-            return int(_U16(status, at + 1)[0])
+            return u16(status, at + 1)
         if code in (0, 3):
             at += 5
         elif code == 1:
@@ -317,7 +314,7 @@ def rows_query(event: bytes) -> str:
 
 def xa_prepare(event: bytes) -> tuple[str, bool]:
     """(the xid as XA statements in the log show it, ``X'7831',X'',1``; whether this is XA COMMIT ... ONE PHASE)."""
-    form, gtrid_size, bqual_size = (int(_U32(event, at)[0]) for at in (20, 24, 28))
+    form, gtrid_size, bqual_size = (u32(event, at) for at in (20, 24, 28))
     return _xid(form, event[32 : 32 + gtrid_size + bqual_size], gtrid_size), event[19] != 0
 
 
@@ -357,7 +354,7 @@ def _split(read: Callable[[int], bytes]) -> Iterator[bytes]:
         rest += block
         at = 0
         while (need := at + HEADER_BYTES - len(rest)) <= 0:
-            stop = at + int(_U32(rest, at + 9)[0])
+            stop = at + u32(rest, at + 9)
             if (need := stop - len(rest)) > 0:
                 break
             yield rest[at:stop]
@@ -372,7 +369,7 @@ def expanded(event: bytes) -> bytes:
     of_kind = _EXPANDED[event[4]]
     at = 27
     if of_kind >= WRITE_ROWS:
-        at += int(_U16(event, 27)[0])
+        at += u16(event, 27)
     columns, at = length_encoded(event, at)
     at += (columns + 7) // 8 * (2 if of_kind in (UPDATE_ROWS_V1, UPDATE_ROWS) else 1)
     rows = _inflated(event[at:])

@@ -7,6 +7,23 @@ from connectors.mysql.rows import MalformedEvent
 _SIZES: Final = {0xFC: 2, 0xFD: 3, 0xFE: 8}
 
 
+def u16(data: bytes, at: int) -> int:
+    """Little-endian, as all of these; compiled, a few additions."""
+    return data[at] | data[at + 1] << 8
+
+
+def u32(data: bytes, at: int) -> int:
+    return data[at] | data[at + 1] << 8 | data[at + 2] << 16 | data[at + 3] << 24
+
+
+def u56(data: bytes, at: int) -> int:
+    return u32(data, at) | data[at + 4] << 32 | data[at + 5] << 40 | data[at + 6] << 48
+
+
+def u64(data: bytes, at: int) -> int:
+    return u56(data, at) | data[at + 7] << 56
+
+
 def length_encoded(data: bytes, at: int) -> tuple[int, int]:
     """(number, where what follows starts). Source: MySQL, mysys/pack.cc. Raises MalformedEvent."""
     first = data[at]

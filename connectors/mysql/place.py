@@ -5,7 +5,7 @@ does MySQL inside a compressed one. What the server makes up for us (artificial 
 connectors.mysql.events, which says more of both.
 """
 
-from connectors.mysql.coordinates import Coordinates
+from connectors.mysql.coordinates import Coordinates, order_of_file
 
 _ROTATE, _FORMAT_DESCRIPTION, _STOP, _PAYLOAD = 4, 15, 3, 40
 _HEARTBEAT, _HEARTBEAT_V2, _GTID_LIST = 27, 41, 163
@@ -17,10 +17,11 @@ _WRAP = 1 << 32
 
 
 class Place:
-    """`file` and `pos` of the next log event; `pos` counts on past 4 GiB."""
+    """`file` and `pos` of the next log event; `pos` counts on past 4 GiB. `order_of_file` is that of its position 0."""
 
     def __init__(self, start: Coordinates) -> None:
         self.file: str = start.file
+        self.order_of_file: int = order_of_file(start.file) if start.file else 0
         self.pos: int = start.pos
         self._inside_payload = False
 
@@ -29,8 +30,7 @@ class Place:
         begins = self.pos
         kind = event[4]
         if kind == _ROTATE:
-            self.file = event[27:].decode()
-            self.pos = int.from_bytes(event[19:27], "little")
+            self.reach(event[27:].decode(), int.from_bytes(event[19:27], "little"))
             return begins
         flags = event[17] | event[18] << 8
         end = event[13] | event[14] << 8 | event[15] << 16 | event[16] << 24
@@ -53,5 +53,7 @@ class Place:
         return end - (event[9] | event[10] << 8 | event[11] << 16 | event[12] << 24)
 
     def reach(self, file: str, pos: int) -> None:
-        """A heartbeat says that the log has nothing for us before this."""
+        """The server says that its log has nothing for us before this."""
+        if file != self.file:
+            self.order_of_file = order_of_file(file)
         self.file, self.pos = file, pos

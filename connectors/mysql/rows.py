@@ -12,6 +12,8 @@ HEADER_BYTES = 19
 WRITE_V1, UPDATE_V1, DELETE_V1 = 23, 24, 25
 WRITE, UPDATE, DELETE, PARTIAL_UPDATE = 30, 31, 32, 39
 _TABLE_ID_BYTES = 6
+BODY_AT = HEADER_BYTES + _TABLE_ID_BYTES + 2
+"""Behind the table id and the flags."""
 
 Cell = tuple[int, Encode, bytes | None]
 """A column's width (below 0: that many bytes of length stand before it), its writer, and what stands for NULL."""
@@ -30,7 +32,6 @@ class RowsHead(NamedTuple):
     `after`, a delete only `before`. `rows_at` is where the first row begins.
     """
 
-    table_id: int
     columns: int
     before: int | None
     after: int | None
@@ -38,12 +39,12 @@ class RowsHead(NamedTuple):
 
 
 def table_id(event: bytes) -> int:
-    return int.from_bytes(event[HEADER_BYTES : HEADER_BYTES + _TABLE_ID_BYTES], "little")
+    return event[19] | event[20] << 8 | event[21] << 16 | event[22] << 24 | event[23] << 32 | event[24] << 40
 
 
 def head(event: bytes) -> RowsHead:
     kind = event[4]
-    at = HEADER_BYTES + _TABLE_ID_BYTES + 2
+    at = BODY_AT
     if kind >= WRITE:
         at += int.from_bytes(event[at : at + 2], "little")  # the extra data's length counts its own two bytes
     columns = event[at]
@@ -62,7 +63,6 @@ def head(event: bytes) -> RowsHead:
         second = int.from_bytes(event[at : at + size], "little") & everything
         at += size
     return RowsHead(
-        table_id(event),
         columns,
         None if first == everything else first,
         None if second == everything else second,
@@ -70,36 +70,55 @@ def head(event: bytes) -> RowsHead:
     )
 
 
-def written(event: bytes, at: int, cells: list[Cell]) -> list[list[bytes]]:
-    """Every row from `at` to the end, each with all its columns, as Avro. Raises what the writers raise."""
+def written(event: bytes, at: int, cells: list[Cell], *, paired: bool) -> list[list[bytes]]:
+    """Every row from `at` to the end, each with all its columns, as Avro. Raises what the writers raise.
+
+    `paired`: each second one is what the one before became; what did not change is written once.
+    """
     end = len(event)
     nulls_size = (len(cells) + 7) >> 3
     rows: list[list[bytes]] = []
+    old: list[bytes] = []
+    old_values: list[bytes | None] = []
+    is_new = False
     while at < end:
         nulls = int.from_bytes(event[at : at + nulls_size], "little")
         at += nulls_size
         row: list[bytes] = []
-        for width, write, null in cells:
+        for i, (width, write, null) in enumerate(cells):
             if nulls & 1:
                 if null is None:
                     raise LookupError("nothing stands for NULL")
                 row.append(null)
-            elif width > 0:
-                row.append(write(event[at : at + width]))
-                at += width
+                if paired and not is_new:
+                    old_values.append(None)
             else:
-                size = event[at]
-                if width < -1:
-                    size |= event[at + 1] << 8
-                    if width < -2:
-                        size |= event[at + 2] << 16
-                        if width < -3:
-                            size |= event[at + 3] << 24
-                at -= width
-                row.append(write(event[at : at + size]))
+                size = width
+                if width <= 0:
+                    size = event[at]
+                    if width < -1:
+                        size |= event[at + 1] << 8
+                        if width < -2:
+                            size |= event[at + 2] << 16
+                            if width < -3:
+                                size |= event[at + 3] << 24
+                    at -= width
+                value = event[at : at + size]
                 at += size
+                if not paired:
+                    row.append(write(value))
+                elif not is_new:
+                    row.append(write(value))
+                    old_values.append(value)
+                else:
+                    row.append(old[i] if value == old_values[i] else write(value))
             nulls >>= 1
         rows.append(row)
+        if paired:
+            is_new = not is_new
+            old = row
+            if not is_new:
+                old_values = []
     if at != end:
         raise MalformedEvent("the last row ends behind its event")
     return rows

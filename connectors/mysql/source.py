@@ -11,7 +11,7 @@ import structlog
 from connectors.base import Finding
 from connectors.chunk import Progress, in_words
 from connectors.errors import SourceError
-from connectors.mysql import coordinates, events, preflight, reach
+from connectors.mysql import coordinates, preflight, reach
 from connectors.mysql.catalog import Catalog
 from connectors.mysql.changes import Changes
 from connectors.mysql.config import MariadbConfig, MysqlConfig
@@ -258,24 +258,13 @@ class MysqlSource:
         size = 0
         started = 0.0
         while True:
-            while replayed := decoder.replay():
-                size += replayed
-                if size >= BATCH_BYTES:
-                    return size
-            for event in self._received:
-                size += len(event)
-                if decoder.decode(event):
-                    return size
-                if decoder.is_replaying or (size >= BATCH_BYTES and decoder.inside):
-                    break
-            if decoder.is_replaying:
-                continue
-            if size >= BATCH_BYTES or (size and time.monotonic() - started >= self._linger_s()):
+            size += decoder.follow(self._received, BATCH_BYTES - size)
+            if decoder.pauses or size >= BATCH_BYTES or (size and time.monotonic() - started >= self._linger_s()):
                 return size
             received = stream.receive(LINGER_S if size else timeout_s, BATCH_BYTES)
             if received:
                 started = started or time.monotonic()
-                self._received = unpacked(received)
+                self._received = iter(received)
             elif not decoder.inside or not size:
                 return size
 
@@ -324,11 +313,3 @@ class MysqlSource:
 
 class MariadbSource(MysqlSource):
     Config = MariadbConfig
-
-
-def unpacked(received: list[bytes]) -> Iterator[bytes]:
-    """Log events with those of compressed transactions behind their envelope, decompressed as they are read."""
-    for event in received:
-        yield event
-        if event[4] == events.TRANSACTION_PAYLOAD:
-            yield from events.unpacked(event)

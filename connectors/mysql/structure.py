@@ -4,7 +4,7 @@ import time
 
 import structlog
 
-from connectors.errors import LogGap, SourceMisconfigured
+from connectors.errors import LogGap, SourceMisconfigured, SourceRefused
 from connectors.mysql import events, rows
 from connectors.mysql.catalog import Catalog
 from connectors.mysql.changes import Bound, Changes
@@ -19,8 +19,6 @@ from connectors.mysql.tablemap import TableMap, table_map
 from connectors.patterns import without_match
 from connectors.snapshot import Snapshot
 
-_BODY_AT = 27
-"""Behind the table id, which changes while the table does not, and the flags."""
 _SEQUENCE = (
     *("next_not_cached_value", "minimum_value", "maximum_value", "start_value", "increment"),
     *("cache_size", "cycle_option", "cycle_count"),
@@ -61,7 +59,7 @@ class Structure:
         if here is not self._here:  # ids hold within a statement; the server has new ones for ever
             self._here = here
             self._by_id.clear()
-        body = event[_BODY_AT:]
+        body = event[rows.BODY_AT :]
         try:
             bound = self._by_body[body]
         except KeyError:
@@ -110,6 +108,25 @@ class Structure:
         named = [TableName(*name) for name in said.tables if is_captured(self._config, *name)]
         met = [table for table in self.known.values() if said.concerns(table.database, table.name)]
         return list({table.full: table for table in (*named, *met)}.values())
+
+    def dml(self, said: Statement, sql: str, where: str) -> None:
+        """A change that was logged as the statement that made it: which rows it changed is not in the log.
+
+        Raises SourceRefused where the policy says so.
+        """
+        tables = self.among(said)
+        if not tables:
+            return
+        names = [table.full for table in tables]
+        what = f"a change of {', '.join(names)} is logged as a statement at {where}: {sql[:200]}"
+        copy = f"tailrace snapshot NAME {' '.join(names)}"
+        if self._config.statements == "fail":
+            raise SourceRefused(
+                what,
+                f"set binlog_format = ROW for every session, then run `{copy}` and set source.statements to"
+                ' "skip" until this place is passed',
+            )
+        log.warning(f"left out: {what}", hint=f"copy the table again: {copy}")
 
     def ddl(self, said: Statement, query: events.Query, pos: int, behind: Coordinates) -> None:
         """A statement that is no change of rows passes by, between `pos` and `behind`."""
