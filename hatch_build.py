@@ -27,6 +27,8 @@ HOT = [
     "connectors/mysql/structure.py",
     "connectors/mysql/temporal.py",
     "connectors/mysql/vector.py",
+    "connectors/chunk.py",
+    "connectors/snapshot.py",
     "connectors/postgres/arrays.py",
     "connectors/postgres/envelope.py",
     "connectors/postgres/pgoutput.py",

@@ -82,6 +82,10 @@ class TableEncoder:
             return self._key_header + row[self._key[0]]
         return self._key_header + b"".join([row[i] for i in self._key])
 
+    def same_key(self, one: Row, other: Row) -> bool:
+        """Whether both are one row's; without a key, they are."""
+        return all(one[i] == other[i] for i in self._key)
+
     def create(self, row: Row, source: bytes, clock: bytes) -> bytes:
         """An insert."""
         return b"".join((self._only_after, *row, source, b"\x00\x02c", clock))

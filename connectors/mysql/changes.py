@@ -268,12 +268,11 @@ class Changes:
 
     def _update(self, table: CapturedTable, before: Row, after: Row, source: bytes) -> None:
         encoder = table.encoder
-        key = encoder.key(after)
-        if encoder.key(before) == key:
-            self._append(table, key, encoder.update(before, after, source, self._clock))
+        if encoder.same_key(before, after):
+            self._append(table, encoder.key(after), encoder.update(before, after, source, self._clock))
         else:
             self._delete(table, before, source)
-            self._append(table, key, encoder.create(after, source, self._clock))
+            self._append(table, encoder.key(after), encoder.create(after, source, self._clock))
 
     def _delete(self, table: CapturedTable, before: Row, source: bytes) -> None:
         key = table.encoder.key(before)

@@ -73,7 +73,7 @@ class Decoder:
         self._decided_behind = 0
         self._replayed: str | None = None
         self._replay: Iterator[tuple[int, bytes]] = iter(())
-        self._unpacked: Iterator[bytes] = iter(())
+        self._unpacked: Iterator[bytes] | None = None
         self.inside = self.pauses = False
         self._kinds: dict[int, Callable[[bytes], None]] = self._by_kind()
 
@@ -112,20 +112,19 @@ class Decoder:
         return self._gtids.contains(place.gtids) if place.gtids else self._reached_order >= order(place)
 
     def follow(self, received: Iterator[bytes], limit_bytes: int) -> int:
-        """Decode what came: the size in bytes. Stops where a copy can go on, see `pauses`, and inside a transaction
-        behind about `limit_bytes`.
-
-        What a log event has inside it, or stands for, comes before what was received behind it.
-        """
+        """Decode what came: the size in bytes. Stops where a copy can go on, or inside a transaction, behind the limit."""
         size = 0
         self.pauses = False
         while size < limit_bytes or not self.inside:
             if self._replayed is not None:
                 size += self._replay_next(self._replayed)
                 continue
-            event = next(self._unpacked, None) or next(received, None)
+            event = next(self._unpacked or received, None)
             if event is None:
-                break
+                if self._unpacked is None:
+                    break
+                self._unpacked = None
+                continue
             size += len(event)
             self._decode(event)
             if self.pauses:

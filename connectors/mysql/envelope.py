@@ -56,15 +56,22 @@ class SourceBlock:
         self._streamed = _BRANCH + _string("false") + _string(database) + _NO_SEQUENCE + _PRESENT
         self._copied = _BRANCH + _string("true") + _string(database) + _NO_SEQUENCE + _PRESENT
         self._table = _optional(table)
-        self._server_id = -1
-        self._table_and_server = self._head = self._event = self._session = self._tail = b""
+        self._ms = self._server_id = -1
+        self._until_us = self._table_and_server = self._head = self._event = self._session = self._tail = b""
         self.begun = 0
 
     def begin(self, order: int, committed_at_us: int, server_id: int, gtid: str, file: str, thread: int | None) -> None:
         """A transaction. `order` tells it from others; `gtid` is empty where the server writes none."""
         self.begun = order
-        at = self._time(self._streamed, committed_at_us, committed_at_us * 1000)
-        self._head = at + self._on(server_id) + _optional(gtid) + _string(file)
+        ms = committed_at_us // 1000
+        if ms != self._ms:
+            self._ms = ms
+            self._until_us = self._origin + long(ms) + self._streamed
+        at = self._until_us + long(committed_at_us) + _PRESENT + long(committed_at_us * 1000)
+        if server_id != self._server_id:
+            self._server_id = server_id
+            self._table_and_server = self._table + long(server_id)
+        self._head = at + self._table_and_server + _optional(gtid) + _string(file)
         self._session = _NULL if thread is None else _PRESENT + long(thread)
 
     def event(self, pos: int, query: str = "") -> None:
@@ -78,17 +85,9 @@ class SourceBlock:
 
     def snapshot(self, file: str, pos: int, read_at_ns: int) -> bytes:
         """The rows of a copy, read where the log stood at `pos` of `file`."""
-        at = self._time(self._copied, read_at_ns // 1000, read_at_ns)
-        return at + self._on(0) + _NULL + _string(file) + long(pos) + long(0) + _NULL + _NULL
-
-    def _time(self, between: bytes, at_us: int, at_ns: int) -> bytes:
-        return self._origin + long(at_us // 1000) + between + long(at_us) + _PRESENT + long(at_ns)
-
-    def _on(self, server_id: int) -> bytes:
-        if server_id != self._server_id:
-            self._server_id = server_id
-            self._table_and_server = self._table + long(server_id)
-        return self._table_and_server
+        at_us = read_at_ns // 1000
+        at = self._origin + long(at_us // 1000) + self._copied + long(at_us) + _PRESENT + long(read_at_ns)
+        return at + self._table + long(0) + _NULL + _string(file) + long(pos) + long(0) + _NULL + _NULL
 
 
 def _optional(text: str) -> bytes:

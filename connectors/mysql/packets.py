@@ -4,9 +4,10 @@ Source: MySQL manual, "MySQL Packets": length u24, sequence number u8, payload; 
 the next packet. Of a dump the payload is a status byte, 0 for a log event, and the log event. Pure: no I/O.
 """
 
-from struct import Struct
 from typing import Final
 from zlib import crc32
+
+from connectors.mysql.integers import u32
 
 LONGEST: Final = 0xFFFFFF
 CHECKSUM_BYTES: Final = 4
@@ -14,7 +15,6 @@ _HEAD: Final = 4
 _SHORTEST: Final = 1 + 19 + CHECKSUM_BYTES
 _ROTATE: Final = 4
 _FORMAT_DESCRIPTION: Final = 15
-_U32 = Struct("<I").unpack_from
 
 
 def split(data: bytes, at: int, has_checksum: bool, events: list[bytes]) -> int:
@@ -35,7 +35,7 @@ def split(data: bytes, at: int, has_checksum: bool, events: list[bytes]) -> int:
             break
         if has_checksum:
             event = data[start : stop - CHECKSUM_BYTES]
-            if crc32(event) != _U32(data, stop - CHECKSUM_BYTES)[0]:
+            if crc32(event) != u32(data, stop - CHECKSUM_BYTES):
                 break
             events.append(event)
         else:
