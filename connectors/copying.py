@@ -2,10 +2,16 @@
 
 from collections.abc import Iterator
 from enum import Enum, auto
+from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from connectors.chunk import Captured, Progress, Read, TableId
 from schema.change import Value
+
+
+def place_of_copied(raw: bytes) -> str:
+    """`DeadLetter.position` of a copied row, which has none in the log: ``copy/`` and a digest of what was read."""
+    return f"copy/{blake2b(raw, digest_size=8).hexdigest()}"
 
 
 class TableName(Protocol):

@@ -13,7 +13,8 @@ create table if not exists dead_letter (
     table_name text not null, topic text not null, key blob, value blob,
     position text not null, error text not null
 );
-create unique index if not exists dead_letter_once on dead_letter (connector, position, topic);
+create unique index if not exists dead_letter_once
+    on dead_letter (connector, position, topic, coalesce(key, value, x''));
 """
 BUSY_TIMEOUT_S = 30.0
 
@@ -29,6 +30,7 @@ class DeadLetters:
     def add(self, connector: str, letter: DeadLetter) -> None:
         """Durable on return; a letter that is there already is left as it is.
 
+        Positions of copied rows begin anew with each run, so a letter's row counts with its position.
         Raises OffsetStoreFailed, after which the event must not count as delivered.
         """
         try:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from connectors.copying import place_of_copied
 from connectors.mysql import rows
 from connectors.mysql.copying import moved_key
 from connectors.mysql.json_diff import applied, partial_columns
@@ -145,13 +146,10 @@ class Changes:
         size = 0
         for line in copied.rows:
             try:
-                cells = values(table, line) if isinstance(line, bytes) else line
-                row = table.encoder.whole(cells)
-            except NullInRequired as error:
-                table = self._tables.loosened(table, error.column)
-                row = table.encoder.whole(values(table, line) if isinstance(line, bytes) else line)
+                table, row = self._copied_row(table, line, values)
             except Unencodable as error:
-                self.put_aside(error, line if isinstance(line, bytes) else b"")
+                raw = line if isinstance(line, bytes) else b"\t".join(v if isinstance(v, bytes) else b"" for v in line)
+                self._put_aside(error, raw, place_of_copied(raw))
                 continue
             value = table.encoder.read(row, source, self._clock)
             self._append(table, table.encoder.key(row), value)
@@ -160,20 +158,25 @@ class Changes:
                 return size, True
         return size, False
 
+    def _copied_row(self, table: CapturedTable, line: bytes | list[Value], values: Values) -> tuple[CapturedTable, Row]:
+        """With the version of the table that has room for its NULLs."""
+        while True:
+            try:
+                return table, table.encoder.whole(values(table, line) if isinstance(line, bytes) else line)
+            except NullInRequired as error:
+                table = self._tables.loosened(table, error.column)
+
     def truncated(self, table: CapturedTable, pos: int) -> None:
         self._show_source(table, pos)
         value = table.encoder.truncate(table.block.change(0), self._clock)
         self._put(f"{table.topic}.truncate", table.name, None, value)
 
-    def put_aside(self, error: Unencodable, raw: bytes) -> None:
+    def _put_aside(self, error: Unencodable, raw: bytes, position: str) -> None:
         """A change that no event can hold: by policy the end, or a dead letter, durable before we go on."""
-        group = self.group
-        position = f"{group.gtid or f'{group.file}:{group.pos}'}/{group.nth}"
         if self._dead_letter is None:
             raise Unencodable(f"{error.reason} (change {position})", error.table, error.column)
         topic = topic_name(self._tables.topic_prefix, error.table)
         self._dead_letter(DeadLetter(error.table, topic, None, raw, position, str(error)))
-        group.nth += 1
 
     def _show_source(self, table: CapturedTable, pos: int) -> None:
         group, block = self.group, table.block
@@ -210,7 +213,9 @@ class Changes:
             self._show_source(bound.table, pos)
             self._read_one(bound, kind, change, nth, pos)
         except Unencodable as error:
-            self.put_aside(error, change.raw)
+            group = self.group
+            self._put_aside(error, change.raw, f"{group.gtid or f'{group.file}:{group.pos}'}/{group.nth}")
+            group.nth += 1
 
     def _change(self, table: CapturedTable, kind: int, change: Change, nth: int) -> None:
         source = table.block.change(nth)

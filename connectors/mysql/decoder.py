@@ -112,7 +112,7 @@ class Decoder:
         return self._gtids.contains(place.gtids) if place.gtids else self._reached_order >= order(place)
 
     def follow(self, received: Iterator[bytes], limit_bytes: int) -> int:
-        """Decode what came: the size in bytes. Stops where a copy can go on, or inside a transaction, behind the limit."""
+        """Decode what came: its size in bytes. Stops where a copy can go on, or behind the limit in a transaction."""
         size = 0
         self.pauses = False
         while size < limit_bytes or not self.inside:

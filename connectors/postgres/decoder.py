@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from connectors.copying import place_of_copied
 from connectors.patterns import selected
 from connectors.postgres import pgoutput
 from connectors.postgres.catalog import TableName
@@ -70,7 +71,8 @@ class Decoder:
                 self._loosen(pgoutput.relation_oid(frame), error.column)
                 return self.decode(frame)
             except Unencodable as error:
-                self._put_aside(error, frame)
+                self._put_aside(error, frame, f"{format_lsn(self._commit_lsn)}/{self._nth}")
+                self._nth += 1
         elif kind == pgoutput.BEGIN:
             self._begin(frame)
         elif kind == pgoutput.COMMIT:
@@ -94,12 +96,10 @@ class Decoder:
         for line in copied.rows:
             values = parse_line(line) if isinstance(line, bytes) else line
             try:
-                row = table.encoder.row(values)
-            except NullInRequired as error:
-                table = self._tables.loosened(table, error.column)
-                row = table.encoder.row(values)
+                table, row = self._copied_row(table, values)
             except Unencodable as error:
-                self._put_aside(error, b"\t".join(v if isinstance(v, bytes) else b"\\N" for v in values))
+                raw = b"\t".join(v if isinstance(v, bytes) else b"\\N" for v in values)
+                self._put_aside(error, raw, place_of_copied(raw))
                 continue
             value = table.encoder.read(row, source, self._clock)
             self._append(table, table.encoder.key(row), value)
@@ -107,6 +107,14 @@ class Decoder:
             if size >= limit_bytes:
                 return size, True
         return size, False
+
+    def _copied_row(self, table: CapturedTable, values: list[Value]) -> tuple[CapturedTable, Row]:
+        """With the version of the table that has room for its NULLs."""
+        while True:
+            try:
+                return table, table.encoder.row(values)
+            except NullInRequired as error:
+                table = self._tables.loosened(table, error.column)
 
     # -- transactions
 
@@ -220,14 +228,12 @@ class Decoder:
         assert table is not None, "only a captured table is encoded"
         self._captured[oid] = self._tables.loosened(table, column)
 
-    def _put_aside(self, error: Unencodable, raw: bytes) -> None:
+    def _put_aside(self, error: Unencodable, raw: bytes, position: str) -> None:
         """A change that no event can hold: by policy the end, or a dead letter, durable before we go on."""
-        position = f"{format_lsn(self._commit_lsn)}/{self._nth}"
         if self._dead_letter is None:
             raise Unencodable(f"{error.reason} (change {position})", error.table, error.column)
         topic = topic_name(self._tables.topic_prefix, error.table)
         self._dead_letter(DeadLetter(error.table, topic, None, raw, position, str(error)))
-        self._nth += 1
 
     def _table(self, oid: bytes) -> CapturedTable | None:
         try:

@@ -31,9 +31,13 @@ class Session(Protocol):
 
 
 class Engine(Protocol):
-    """One test's database. `schema` stands before the table in topics and patterns."""
+    """One test's database. `schema` stands before the table in topics and patterns.
+
+    `unrepresentable` is a type and a value of it, as SQL, that no event can hold.
+    """
 
     schema: str
+    unrepresentable: tuple[str, str]
 
     def execute(self, sql: str, *values: Any) -> list[tuple[Any, ...]]: ...
 
@@ -51,6 +55,7 @@ class Engine(Protocol):
 
 class PostgresEngine:
     schema = "public"
+    unrepresentable = ("numeric(10, 2)", "'NaN'")
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -84,10 +89,13 @@ class PostgresSession:
 class MysqlEngine:
     """MySQL and MariaDB, whose log is the whole server's."""
 
+    unrepresentable = ("date", "'0000-00-00'")
+
     def __init__(self, database: MysqlDatabase) -> None:
         self._database = database
         self.schema = database.name
         self.execute = database.execute
+        self.execute("set session sql_mode = 'STRICT_TRANS_TABLES'")  # takes what is unrepresentable
 
     def session(self) -> Session:
         return MysqlSession(self._database.connect())

@@ -13,6 +13,7 @@ import pytest
 
 from connectors.errors import SourceError
 from offsets.position import Offset
+from schema.event import DeadLetter
 from tests.contract.engines import Engine, MysqlEngine, PostgresEngine, Reading, Shop
 from tests.mysql_servers import MysqlDatabase
 from tests.servers import Database, until
@@ -350,6 +351,26 @@ class SourceSuite:
             writer.run("insert into t values (-1)")
             until(lambda: (read.read() and False) or read.value(read.events[-1])["after"]["v"] == -1, "the end")
             assert Counter(after["v"] for after in read.afters()) == Counter(range(-1, n + 1))
+
+    def test_each_copied_row_that_no_event_can_hold_is_put_aside_under_a_name_of_its_own(
+        self, engine: Engine, tmp_path: Path
+    ) -> None:
+        """By which a letter is told from its repetition, whichever run it comes from."""
+        kind, value = engine.unrepresentable
+        engine.execute(f"create table t (id int primary key, v {kind})")
+        for id_ in (1, 3):
+            engine.execute(f"insert into t values ({id_}, {value})")
+        engine.execute("insert into t values (2, null)")
+        letters: list[DeadLetter] = []
+        shop = Shop(engine, tmp_path, letters.append)
+        with shop.reading() as read:
+            read.catch_up()
+            assert read.afters() == [{"id": 2, "v": None}]
+        with shop.reading(read.offset) as again:
+            again.source.snapshot([f"{engine.schema}.t"], "id = 3")
+            again.catch_up()
+        first, third, third_again = (letter.position for letter in letters)
+        assert first != third == third_again
 
     def test_without_a_snapshot_only_changes_come(self, shop: Shop) -> None:
         shop.engine.execute("create table t (id int primary key)")

@@ -180,3 +180,12 @@ def test_dead_letters_are_kept_raw_and_in_order(tmp_path: Path) -> None:
     with closing(State.open(tmp_path).dead_letters()) as dead:
         assert dead.of("shop") == letters
         assert dead.of("crm") == []
+
+
+def test_a_letter_that_is_there_already_is_left_and_another_row_at_its_position_is_not(tmp_path: Path) -> None:
+    letter = DeadLetter("public.orders", "shop.public.orders", b"\x00key", b"\xffvalue", "0/1", "too large")
+    others = [letter._replace(key=b"\x00other"), letter._replace(key=None), letter._replace(key=None, value=b"\xfeno")]
+    with closing(State.open(tmp_path).dead_letters()) as dead:
+        for added in (letter, *others, letter._replace(value=b"\xffmade again"), *others):
+            dead.add("shop", added)
+        assert dead.of("shop") == [letter, *others]
