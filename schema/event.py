@@ -11,7 +11,8 @@ class Event(NamedTuple):
 
     `key` and `value` are wire bytes: 0x00, the schema id as 4 bytes big-endian, the Avro body. A None `value` is
     the tombstone after a delete; a None `key` belongs to a table without one. `id` is (commit position, nth event
-    of that transaction): equal ids are the same event delivered again.
+    of that transaction): equal ids are the same event delivered again. A copied row has none of its own, and shows
+    where its run stood when it was delivered.
     """
 
     topic: str

@@ -83,7 +83,7 @@ def tail(
 
     connector = config.load(path)
     logs.configure(connector.name, secrets.values(connector), debug=debugging())
-    follow(connector, start, count)
+    follow(connector, "now" if start == "end" else start, count)
 
 
 @app.command()

@@ -1,8 +1,11 @@
 """The exit codes, and what each error means for them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from connectors.errors import SourceMisconfigured
+from service.logs import named
 from service.problems import ConfigError
 from service.secrets import SecretMissing
 from sinks.errors import SinkMisconfigured
@@ -38,3 +41,14 @@ def say(error: BaseException) -> Said:
     if code is None:
         code = RETRIES_ENDED if getattr(error, "retryable", False) else FATAL
     return Said(str(error), error.hint, code)
+
+
+@contextmanager
+def about(connector: str) -> Iterator[None]:
+    """Errors within are about `connector`: a command in their hint takes its name."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "hint"):
+            error.hint = named(error.hint, connector)
+        raise

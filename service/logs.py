@@ -19,6 +19,11 @@ _EVENT_WIDTH = 44
 _COMMAND = re.compile(r"(\btailrace [a-z ]+ )NAME\b")
 
 
+def named(hint: str, connector: str) -> str:
+    """`hint` with the connector's name in its commands where NAME stands."""
+    return _COMMAND.sub(lambda command: f"{command[1]}{connector}", hint)
+
+
 def configure(connector: str = "", secrets: Iterable[str] = (), *, debug: bool = False) -> None:
     """Call once a process. `secrets` are values that must not appear, wherever they come from."""
     terminal = sys.stderr.isatty()
@@ -94,7 +99,7 @@ class _Named:
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         name = event.setdefault("connector", self._connector)
         if "hint" in event:
-            event["hint"] = _COMMAND.sub(lambda command: f"{command[1]}{name}", str(event["hint"]))
+            event["hint"] = named(str(event["hint"]), name)
         return event
 
 

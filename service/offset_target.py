@@ -48,7 +48,7 @@ class Target(NamedTuple):
 def ask(state: State, name: str, file: Path | None) -> Target:
     """Of a connector whose server is asked now. Raises Refused, ConfigError, SourceError."""
     import connectors
-    from service import config, secrets
+    from service import config, exits, secrets
 
     path = file or state.config_path(name)
     if path is None:
@@ -62,7 +62,8 @@ def ask(state: State, name: str, file: Path | None) -> Target:
         )
     log: Log = connectors.load(connector.source_type)
     source = secrets.resolve(connector.source)
-    return Target(log, source, log.positions(source))
+    with exits.about(name):
+        return Target(log, source, log.positions(source))
 
 
 def log_of(origin: str) -> Log | None:
@@ -93,8 +94,11 @@ def find(store: SqliteStore, name: str, word: str, target: Target) -> Position:
         return latest
     if word.startswith("@"):
         return _find_moment(store, name, word[1:])
+    from service import exits
+
     try:
-        return target.log.position(target.config, word, target.reach)
+        with exits.about(name):
+            return target.log.position(target.config, word, target.reach)
     except ValueError:
         raise Refused(
             f'"{word}" is not a position', f"give what `tailrace offsets show {name}` prints, or start, end, @TIMESTAMP"

@@ -15,6 +15,7 @@ from schema.decode import Decoder
 from schema.event import Event
 from service import __version__, secrets
 from service.config import Connector
+from service.exits import about
 from service.state import State
 
 log = structlog.get_logger("tailrace")
@@ -27,7 +28,11 @@ def tail(connector: Connector, start: str, count: int | None) -> None:
 
     `start`: ``now``, ``start`` or a position. Raises SourceError.
     """
-    with tempfile.TemporaryDirectory() as folder, closing(State.open(Path(folder)).registry()) as registry:
+    with (
+        about(connector.name),
+        tempfile.TemporaryDirectory() as folder,
+        closing(State.open(Path(folder)).registry()) as registry,
+    ):
         source: Source = connectors.load(connector.source_type)(
             secrets.resolve(connector.source),
             connector=connector.name,

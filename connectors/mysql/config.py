@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from connectors.hosts import is_local
+from connectors.hosts import Host, is_local
 
 TlsMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 Table = Annotated[str, Field(pattern=r"^!?[^.]+\..+$")]
@@ -30,7 +30,7 @@ class MysqlConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["mysql"]
-    host: str = Field(min_length=1, description="Host name, address, or path of the Unix socket.")
+    host: Host = Field(description="Host name, address, or path of the Unix socket.")
     port: int = Field(default=3306, ge=1, le=65535, description="TCP port.")
     user: str = Field(min_length=1, description="User with REPLICATION SLAVE, REPLICATION CLIENT and SELECT.")
     password: SecretStr | None = Field(

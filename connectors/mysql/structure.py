@@ -11,7 +11,7 @@ from connectors.mysql.changes import Bound, Changes
 from connectors.mysql.config import MysqlConfig
 from connectors.mysql.coordinates import Coordinates
 from connectors.mysql.ddl_event import DdlTopic
-from connectors.mysql.names import TableName, is_captured, is_shadow
+from connectors.mysql.names import SYSTEM_DATABASES, TableName, is_captured, is_shadow
 from connectors.mysql.rows import MalformedEvent
 from connectors.mysql.statements import Kind, Statement
 from connectors.mysql.table import CapturedTable, Tables
@@ -92,6 +92,11 @@ class Structure:
         if databases and config.tables:
             # such a database may be right, and what is asked for in it wrong
             databases = without_match(databases, {table.database for table in self._catalog.tables()})
+        if system := SYSTEM_DATABASES.intersection(databases):
+            raise SourceMisconfigured(
+                f"source.databases: {', '.join(sorted(system))} holds the server's own tables, which are not captured",
+                "name databases of users",
+            )
         missing = databases + without_match(config.tables, (table.full for table in captured))
         if missing and is_new:
             raise SourceMisconfigured(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-from connectors.hosts import is_local
+from connectors.hosts import Host, is_local
 
 NAME_BYTES = 63
 """The longest identifier that Postgres keeps whole."""
@@ -37,7 +37,7 @@ class PostgresConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["postgres"]
-    host: str = Field(min_length=1, description="Host name, address, or folder of the Unix socket.")
+    host: Host = Field(description="Host name, address, or folder of the Unix socket.")
     port: int = Field(default=5432, ge=1, le=65535, description="TCP port.")
     database: str = Field(min_length=1, description="Database to read.")
     user: str = Field(min_length=1, description="Role with LOGIN and REPLICATION.")

@@ -108,6 +108,21 @@ def test_an_offset_that_the_other_kind_of_server_gave_is_named(shop: MysqlShop) 
     shop.deliver()
 
 
+def test_a_database_of_the_servers_own_is_no_matter_of_grants(shop: MysqlShop) -> None:
+    told = shop.refused(shop.changed(databases=["mysql", shop.database.name]))
+    assert told.code == exits.MISCONFIGURED
+    assert "source.databases: mysql holds the server's own tables" in told.cause
+    assert "grant" not in told.hint
+
+
+def test_a_command_in_a_hint_has_the_connectors_name(shop: MysqlShop) -> None:
+    shop.database.execute("set session binlog_format = statement")
+    shop.database.execute("delete from items")
+    done = shop.tailrace("tail", str(shop.tailrace.write(shop.connector)), "--from", "start")
+    assert done.returncode == exits.FATAL, done.stderr
+    assert f"run `tailrace snapshot {NAME} {shop.table}`" in done.stderr
+
+
 def test_tls_that_the_server_lacks_is_named_and_where_it_has_it_the_stream_is_encrypted(shop: MysqlShop) -> None:
     encrypted = shop.changed(tls={"mode": "require"})
     if shop.database.kind.name == "mariadb1011":

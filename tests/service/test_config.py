@@ -90,6 +90,7 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
         (source(port="5432"), 'source.port: "5432" is not a whole number; accepted: a whole number: TCP port'),
         (source(port=True), "source.port: true is not a whole number"),
         (source(port=70000), "source.port: 70000 should be less than or equal to 65535; accepted: TCP port"),
+        (source(host="db:5432"), 'source.host: "db:5432" holds a port: give "db" here, and 5432 as `port`'),
         (source(host=None), "source.host: null is not a string; accepted: a string: Host name"),
         (
             source(tables="public.*"),
