@@ -13,6 +13,8 @@ from connectors.mysql.config import MysqlConfig
 from connectors.mysql.coordinates import Coordinates
 
 CONNECT_TIMEOUT_S = 30
+ANSWER_S = 300.0
+"""So long may a server be silent over a query before it counts as gone."""
 LOCK_TIMEOUT_S = 10
 STALL_S = 3600
 """How long the server waits for us to take what it sends: a sink may be slow."""
@@ -122,8 +124,7 @@ def _prepare(connection: Any, is_socket: bool) -> None:
     settings = {**_SESSION, _NO_LIMIT[flavor]: 0}
     with connection.cursor() as cursor:
         cursor.execute("set " + ", ".join(f"session {name} = {value}" for name, value in settings.items()))
-    # That was for the handshake; a query takes as long as it takes.
-    connection._read_timeout = None
+    connection._read_timeout = ANSWER_S
 
 
 def identify(connection: "pymysql.connections.Connection[Any]") -> Server:

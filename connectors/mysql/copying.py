@@ -16,6 +16,7 @@ from pymysql.constants import ER, FIELD_TYPE
 
 from connectors.chunk import AGAIN_ROWS, Key, Progress, Read
 from connectors.copying import Limit, NotRead, Piece, Reader
+from connectors.mysql import connection as connections
 from connectors.mysql.catalog import Catalog
 from connectors.mysql.charsets import UTF8
 from connectors.mysql.config import MysqlConfig
@@ -29,6 +30,8 @@ from connectors.mysql.table import CapturedTable, Tables
 from connectors.mysql.types import key_expression, key_literal, select_expression
 from schema.change import Value
 
+SEARCH_S = 3600.0
+"""So long may the server look for the next rows that fulfil a condition."""
 LOCK_S = 1
 LOCK_EVERY_S = 5.0
 APPLIERS = 1_100
@@ -107,7 +110,9 @@ class MysqlReader:
         progress = progress.of_key(key)
         again = min(len(progress.again), AGAIN_ROWS) if progress.ended else 0
         query = chunk_query(shape, progress, None if progress.ended else limit.rows)
+        self._connection._read_timeout = SEARCH_S if progress.where else connections.ANSWER_S
         lines = list(select_lines(self._connection, query, None if progress.ended else limit.size_bytes))
+        self._connection._read_timeout = connections.ANSWER_S
         is_last = len(lines) < limit.rows and sum(map(len, lines)) < limit.size_bytes
         last_key = key_text(shape.key, cells(lines[-1])) if lines else None
         high = order(end_of_log(self._connection, self._server))

@@ -1,14 +1,18 @@
 """What a MySQL or MariaDB server does to a connector: restarts, purges, resets, failovers, corruption, open XA."""
 
+import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors.errors import SourceUnreachable
 from service import exits
 from tests.conftest import OwnMysqlFactory
+from tests.contract.engines import MysqlEngine, Shop
 from tests.faults import audit
 from tests.faults.shop import NAME, MysqlShop, Told
 from tests.fold import read_events
@@ -17,6 +21,7 @@ from tests.servers import Tailrace, until
 
 PATIENT = {"retry_for_s": 300}
 CRC_BYTES = 4
+LARGE_ROWS = 100_000
 
 every = pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
 newest = pytest.mark.parametrize("kind", ["mysql97", "mariadb118"])
@@ -84,6 +89,23 @@ def test_a_server_that_restarts_or_crashes_is_found_again_and_nothing_is_lost(
         shop.sell()
         shop.arrive()
     assert running.stop() == exits.DONE
+
+
+@newest
+@pytest.mark.parametrize("copies", [False, True], ids=["streaming", "copying"])
+def test_a_server_that_hangs_counts_as_gone(
+    own_mysql: OwnMysqlFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, copies: bool
+) -> None:
+    """Its kernel keeps the connections alive."""
+    monkeypatch.setattr("connectors.mysql.connection.ANSWER_S", 2.0)
+    database = own_mysql(kind)
+    make_large(database)
+    with Shop(MysqlEngine(database), tmp_path).reading(snapshot="initial" if copies else "never") as read:
+        read.read_until(1000) if copies else read.catch_up()
+        database.server.signal(signal.SIGSTOP)
+        with pytest.raises(SourceUnreachable, match="timed out"):
+            until(lambda: read.read() and False, "the source gives up", timeout_s=30)
+        database.server.signal(signal.SIGCONT)
 
 
 # -- gaps
@@ -450,11 +472,7 @@ def test_a_table_that_changes_while_it_is_copied_arrives_in_its_last_shape(
 ) -> None:
     database = own_mysql(kind)
     shop = MysqlShop(database, tailrace, errors=PATIENT)
-    database.execute("create table large (id int primary key, v varchar(200))")
-    database.execute(
-        "insert into large with recursive n(i) as (select 0 union all select i + 1 from n where i < 999)"
-        " select a.i + 1000 * b.i, repeat('v', 200) from n a join n b where b.i < 100"
-    )
+    make_large(database)
     running = tailrace.run(shop.connector)
     until(lambda: has_begun(shop, "large"), "the copy is under way")
     database.execute("alter table large add column more int default 7, algorithm=instant")
@@ -464,9 +482,17 @@ def test_a_table_that_changes_while_it_is_copied_arrives_in_its_last_shape(
     assert running.stop() == exits.DONE
     tailrace.catch_up(shop.connector)
     rows = {after["id"]: after for after in afters_of(shop, "large")}
-    assert len(rows) == 100_000
+    assert len(rows) == LARGE_ROWS
     assert rows[50_000] == {"id": 50_000, "w": "new", "more": 7}
     assert rows[99_998] == {"id": 99_998, "w": "w", "more": 7}
+
+
+def make_large(database: MysqlDatabase) -> None:
+    database.execute("create table large (id int primary key, v varchar(200))")
+    database.execute(
+        "insert into large with recursive n(i) as (select 0 union all select i + 1 from n where i < 999)"
+        f" select a.i + 1000 * b.i, repeat('v', 200) from n a join n b where b.i < {LARGE_ROWS // 1000}"
+    )
 
 
 def has_begun(shop: MysqlShop, table: str) -> bool:
