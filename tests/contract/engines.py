@@ -95,7 +95,6 @@ class MysqlEngine:
         self._database = database
         self.schema = database.name
         self.execute = database.execute
-        self.execute("set session sql_mode = 'STRICT_TRANS_TABLES'")  # takes what is unrepresentable
 
     def session(self) -> Session:
         return MysqlSession(self._database.connect())

@@ -518,4 +518,5 @@ class TestPostgres(SourceSuite):
 class TestMysql(SourceSuite):
     @pytest.fixture
     def engine(self, mysql: MysqlDatabase) -> Iterator[Engine]:
+        mysql.execute("set session sql_mode = 'STRICT_TRANS_TABLES'")  # takes what is unrepresentable
         yield MysqlEngine(mysql)
