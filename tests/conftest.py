@@ -64,6 +64,12 @@ def own_postgres(tmp_path: Path) -> Iterator[OwnPostgresFactory]:
         own.remove()
 
 
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.snapshot.CHUNK_FIRST_ROWS", 50)
+    monkeypatch.setattr("connectors.snapshot.CHUNK_MOST_ROWS", 50)
+
+
 @pytest.fixture(scope="session", params=mysql_servers.KINDS, ids=lambda kind: kind.name)
 def mysql_server(request: pytest.FixtureRequest) -> Iterator[tuple[Kind, Address]]:
     """A server that the whole session shares: root may change nothing that is global."""

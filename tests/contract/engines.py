@@ -20,6 +20,7 @@ from tests.mysql_servers import MysqlDatabase
 from tests.servers import Database, until
 
 PREFIX = "shop"
+PLACEHOLDER = "__debezium_unavailable_value"
 
 
 class Session(Protocol):
@@ -230,3 +231,26 @@ class Shop:
         """One statement, so one transaction."""
         marks = ", ".join(f"({', '.join(['%s'] * len(row))})" for row in rows)
         self.engine.execute(f"insert into {table} values {marks}", *(value for row in rows for value in row))
+
+
+def folded(read: Reading) -> dict[Any, dict[str, Any]]:
+    """What a reader holds at the end; a row that changes its key takes along what the log left out."""
+    rows: dict[Any, dict[str, Any]] = {}
+    left: dict[str, Any] = {}
+    for event in read.events:
+        value = read.value(event)
+        key = tuple(read.key(event).values())
+        if value is None:
+            continue
+        if value["op"] == "d":
+            left = rows.pop(key, {})
+            continue
+        old = rows.get(key, left if value["op"] == "c" else {})
+        rows[key] = {name: old.get(name, new) if new == PLACEHOLDER else new for name, new in value["after"].items()}
+    return rows
+
+
+def rows_of(engine: Engine, table: str, *names: str) -> dict[Any, dict[str, Any]]:
+    """The table by its first column."""
+    rows = engine.execute(f"select {', '.join(names)} from {table}")
+    return {(row[0],): dict(zip(names, row, strict=True)) for row in rows}

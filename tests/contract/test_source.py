@@ -14,45 +14,14 @@ import pytest
 from connectors.errors import SourceError
 from offsets.position import Offset
 from schema.event import DeadLetter
-from tests.contract.engines import Engine, MysqlEngine, PostgresEngine, Reading, Shop
+from tests.contract.engines import Engine, MysqlEngine, PostgresEngine, Reading, Shop, folded, rows_of
 from tests.mysql_servers import MysqlDatabase
 from tests.servers import Database, until
-
-PLACEHOLDER = "__debezium_unavailable_value"
 
 
 @pytest.fixture
 def shop(engine: Engine, tmp_path: Path) -> Shop:
     return Shop(engine, tmp_path)
-
-
-@pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.snapshot.CHUNK_FIRST_ROWS", 50)
-    monkeypatch.setattr("connectors.snapshot.CHUNK_MOST_ROWS", 50)
-
-
-def folded(read: Reading) -> dict[Any, dict[str, Any]]:
-    """What a reader holds at the end; a row that changes its key takes along what the log left out."""
-    rows: dict[Any, dict[str, Any]] = {}
-    left: dict[str, Any] = {}
-    for event in read.events:
-        value = read.value(event)
-        key = tuple(read.key(event).values())
-        if value is None:
-            continue
-        if value["op"] == "d":
-            left = rows.pop(key, {})
-            continue
-        old = rows.get(key, left if value["op"] == "c" else {})
-        rows[key] = {name: old.get(name, new) if new == PLACEHOLDER else new for name, new in value["after"].items()}
-    return rows
-
-
-def rows_of(engine: Engine, table: str, *names: str) -> dict[Any, dict[str, Any]]:
-    """The table by its first column."""
-    rows = engine.execute(f"select {', '.join(names)} from {table}")
-    return {(row[0],): dict(zip(names, row, strict=True)) for row in rows}
 
 
 def identities(read: Reading) -> list[tuple[Any, ...]]:

@@ -15,19 +15,13 @@ import pytest
 from connectors.chunk import Progress
 from connectors.mysql import copying
 from tests.conftest import OwnMysqlFactory
-from tests.contract.engines import MysqlEngine, Reading, Shop
-from tests.contract.test_source import folded, rows_of, write
+from tests.contract.engines import MysqlEngine, Reading, Shop, folded, rows_of
+from tests.contract.test_source import write
 from tests.mysql_servers import MysqlDatabase
 from tests.servers import until
 
-pytestmark = pytest.mark.mysql
+pytestmark = [pytest.mark.mysql, pytest.mark.usefixtures("small_chunks")]
 WRITERS = 4
-
-
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.snapshot.CHUNK_FIRST_ROWS", 50)
-    monkeypatch.setattr("connectors.snapshot.CHUNK_MOST_ROWS", 50)
 
 
 @contextmanager

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.connectors.mysql.following import Change, created, deleted, following
-from tests.contract.engines import MysqlEngine, Reading, Shop
-from tests.contract.test_source import folded, rows_of
+from tests.contract.engines import MysqlEngine, Reading, Shop, folded, rows_of
 from tests.mysql_servers import MysqlDatabase
 from tests.servers import until
 

@@ -8,7 +8,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from connectors import snapshot
 from connectors.errors import SourceRefused, SourceUnreachable
 from connectors.postgres import copying, source, stream
 from connectors.postgres.config import PostgresConfig
@@ -21,12 +20,6 @@ from tests.servers import Database, until
 
 NOISE = "(select string_agg(md5(i::text || random()::text), '') from generate_series(1, 75) i)"
 """2,400 characters that do not compress: kept outside the row, and short enough for an index."""
-
-
-@pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "CHUNK_FIRST_ROWS", 50)
-    monkeypatch.setattr(snapshot, "CHUNK_MOST_ROWS", 50)
 
 
 @pytest.fixture
@@ -250,6 +243,7 @@ def test_an_enum_that_grows_during_a_copy_does_not_hide_changes_from_it(
         until(lambda: shop.values()[-1]["op"] == "c" or (shop.read() and False), "the table is announced")
         postgres.execute("alter type kind add value 'c'")
         behind_the_rows(monkeypatch, lambda: postgres.execute("update t set v = 'new' where id = 90"))
+        assert isinstance(shop.source, PostgresSource)
         copies = shop.source._snapshot
         for table in copies._copies:
             copies.altered(table)  # the chunk in hand, if any, is from before
@@ -299,7 +293,9 @@ def test_a_table_that_was_left_out_is_picked_up_once_its_owner_publishes_it(post
             shop.catch_up()
             postgres.execute("create table late (id int primary key)")
             postgres.execute("insert into late values (1)")
-            until(lambda: shop.source._left_out or (shop.read() and False), "the table is left out")
+            source = shop.source
+            assert isinstance(source, PostgresSource)
+            until(lambda: source._left_out or (shop.read() and False), "the table is left out")
             postgres.execute("alter publication tailrace_shop add table late")
             assert shop.read_until(1)[0]["after"] == {"id": 1}
     finally:

@@ -15,38 +15,9 @@ from connectors.chunk import Progress
 from connectors.postgres import copying
 from connectors.postgres.copying import Visible, parse_line
 from connectors.postgres.stream import copy_out
-from tests.connectors.postgres.reading import Reading, reading
+from tests.connectors.postgres.reading import reading
+from tests.contract.engines import PostgresEngine, folded, rows_of
 from tests.servers import Database, until
-
-PLACEHOLDER = "__debezium_unavailable_value"
-
-
-@pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "CHUNK_FIRST_ROWS", 50)
-    monkeypatch.setattr(snapshot, "CHUNK_MOST_ROWS", 50)
-
-
-def folded(shop: Reading) -> dict[Any, dict[str, Any]]:
-    """What a reader holds at the end; a row that changes its key takes along what the log left out."""
-    rows: dict[Any, dict[str, Any]] = {}
-    left: dict[str, Any] = {}
-    for event in shop.events:
-        value = shop.value(event)
-        key = tuple(shop.key(event).values())
-        if value is None:
-            continue
-        if value["op"] == "d":
-            left = rows.pop(key, {})
-            continue
-        old = rows.get(key, left if value["op"] == "c" else {})
-        rows[key] = {name: old.get(name, new) if new == PLACEHOLDER else new for name, new in value["after"].items()}
-    return rows
-
-
-def table_rows(postgres: Database, table: str, *names: str) -> dict[Any, dict[str, Any]]:
-    cursor = postgres.admin.execute(f"select {', '.join(names)} from {table}".encode())
-    return {(row[0],): dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
 
 
 def behind_the_rows(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
@@ -120,7 +91,7 @@ def test_a_snapshot_never_holds_an_older_form_of_a_row_than_the_stream(
             shop.read(0.001)
         postgres.execute("insert into t values (9999, 0, 'end')")
         until(lambda: (shop.read() and False) or shop.key(shop.events[-1]) == {"id": 9999}, "the end")
-        assert folded(shop) == table_rows(postgres, "t", "id", "v", "big")
+        assert folded(shop) == rows_of(PostgresEngine(postgres), "t", "id", "v", "big")
         newest: dict[int, int] = {}
         for event in shop.events:
             value = shop.value(event)
@@ -211,7 +182,7 @@ def test_a_row_that_moves_behind_the_copy_is_read_again_for_what_the_log_left_ou
     with reading(postgres, tmp_path, offset) as again:
         again.catch_up()
         shop.events += again.events
-        assert folded(shop) == table_rows(postgres, "t", "id", "big")
+        assert folded(shop) == rows_of(PostgresEngine(postgres), "t", "id", "big")
 
 
 def test_a_table_without_a_key_is_copied_in_one_piece_and_its_changes_come_once(
