@@ -7,7 +7,7 @@ from typing import NamedTuple
 class ColumnShape(NamedTuple):
     """One column.
 
-    `kind` is the log's type code (pymysqlreplication.constants.FIELD_TYPE, and MariaDB's 140 and 141), with ENUM and
+    `kind` is the log's type code (pymysql.constants.FIELD_TYPE, and MariaDB's 140 and 141), with ENUM and
     SET told from STRING; `meta` its two bytes of metadata, the first one low. `charset` is the server's name for that
     of a text, enum or set column, ``binary`` for what is no text, empty where it has none. `labels` belong to ENUM
     and SET. `declared` is the catalogue's COLUMN_TYPE (``int(10) unsigned zerofill``, ``uuid``), `default` the text

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from pymysqlreplication.gtid import GtidSet
 
 from connectors.mysql import events
 from connectors.mysql.gtid import MariadbGtids, MysqlGtids
@@ -50,6 +51,26 @@ def test_a_set_survives_its_binary_form_with_tags_and_without() -> None:
     sets = [MysqlGtids.parse(some_set(seeded)) for _ in range(200)]
     assert [MysqlGtids.decoded(gtids.encoded()) for gtids in sets] == sets
     assert MysqlGtids.parse("").encoded() == bytes(8)
+
+
+def test_sets_are_what_mysql_replication_makes_of_them() -> None:
+    """It knows no tags."""
+    dice = random.Random(7)
+    uuids = [f"{dice.getrandbits(32):08x}-0000-11f1-8000-{dice.getrandbits(48):012x}" for _ in range(3)]
+
+    def text() -> str:
+        of_servers = []
+        for uuid in sorted(dice.sample(uuids, dice.randint(1, 3))):
+            ends = sorted(dice.sample(range(1, 60), 2 * dice.randint(1, 4)))
+            pairs = zip(ends[::2], ends[1::2], strict=True)
+            of_servers.append(f"{uuid}:{':'.join(f'{first}-{last}' for first, last in pairs)}")
+        return ",".join(of_servers)
+
+    for _ in range(200):
+        given = text()
+        ours, theirs = MysqlGtids.parse(given), GtidSet(given)
+        assert str(ours) == str(theirs)
+        assert ours.encoded() == theirs.encode()
 
 
 def test_one_transaction_more_is_the_union_with_it() -> None:
