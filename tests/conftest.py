@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from service import implementation
-from tests import mysql_servers
+from tests import kafka_servers, mysql_servers
+from tests.kafka_servers import Kafka, LocalKafka, OwnKafka
 from tests.mysql_servers import Address, Kind, LocalMysql, MysqlDatabase, OwnMysql
 from tests.servers import VERSIONS, Database, OwnPostgres, Tailrace, find_server, serve, start_programs
 
@@ -22,6 +23,8 @@ def pytest_report_header() -> list[str]:
         f"{kind.name}: {rung.kind} ({_without_password(rung.place)})"
         for kind, rung in ((kind, mysql_servers.find_server(kind)) for kind in mysql_servers.KINDS)
     ]
+    broker = kafka_servers.find_kafka()
+    servers.append(f"kafka: {broker.kind} ({_without_password(broker.place)})")
     return [f"tailrace: {implementation()}", *servers]
 
 
@@ -99,6 +102,40 @@ def own_mysql(tmp_path: Path) -> Iterator[OwnMysqlFactory]:
         server.start()
         own = OwnMysql(server, tmp_path)
         started.append(own)
+        return own
+
+    yield start
+    for own in started:
+        own.remove()
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[str]:
+    """The bootstrap servers of a broker that the whole session shares."""
+    yield from kafka_servers.serve()
+
+
+@pytest.fixture
+def kafka(kafka_server: str) -> Iterator[Kafka]:
+    """A prefix of the test's own for topics on the shared broker; they are deleted afterwards."""
+    cluster = Kafka(kafka_server)
+    yield cluster
+    cluster.drop()
+
+
+OwnKafkaFactory = Callable[..., OwnKafka]
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[OwnKafkaFactory]:
+    """Starts a cluster for a test that stops it or needs other settings:
+    `own_kafka(3, "min.insync.replicas=2")`, `own_kafka(1, *sasl_settings, clients="SASL_SSL")`."""
+    started: list[OwnKafka] = []
+
+    def start(nodes: int = 1, *settings: str, clients: kafka_servers.Protocol | None = None) -> OwnKafka:
+        own = OwnKafka(LocalKafka(nodes, settings, clients=clients))
+        started.append(own)
+        own.server.start()
         return own
 
     yield start
