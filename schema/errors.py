@@ -4,9 +4,13 @@ SchemaError
  ├── Unencodable     a value that the event's type cannot hold
  ├── NullInRequired  NULL in a column the version calls NOT NULL; the table's version must be made anew
  ├── Incompatible    names or shapes that no event schema can express
+ ├── IncompatibleVersion  a table's new version that the registry will not have beside the older ones
  ├── RegistryFailed  a schema could not be stored or read (retryable)
+ │    └── RegistryRefused  the registry answers, and will not answer otherwise: login, right, TLS, address
  └── Undecodable     an event's bytes that their schema cannot read
 """
+
+from collections.abc import Sequence
 
 
 class SchemaError(Exception):
@@ -44,8 +48,21 @@ class Incompatible(SchemaError):
     pass
 
 
+class IncompatibleVersion(SchemaError):
+    """`reasons` say what differs, `way_out` what lets the version in."""
+
+    def __init__(self, subject: str, reasons: Sequence[str], way_out: str) -> None:
+        super().__init__(f"{subject}: the new version is not compatible: {'; '.join(reasons)}", way_out)
+        self.subject = subject
+        self.reasons = tuple(reasons)
+
+
 class RegistryFailed(SchemaError):
     retryable = True
+
+
+class RegistryRefused(RegistryFailed):
+    retryable = False
 
 
 class Undecodable(SchemaError):

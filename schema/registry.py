@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict
 
 from schema.change import Avro
 from schema.errors import RegistryFailed
@@ -53,8 +55,18 @@ class Registry(Protocol):
     def close(self) -> None: ...
 
 
+class LocalConfig(BaseModel):
+    """Versions in the state folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["local"] = "local"
+
+
 class LocalRegistry:
     """A Registry in the state file (SQLite), whose tables exist. Processes may share the file."""
+
+    Config: ClassVar[type[LocalConfig]] = LocalConfig
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError, create_model
 
 import connectors
+import schema
 import sinks
+from schema.registry import LocalConfig
 from service import secrets
 from service.problems import ConfigError, Problem, explain, nearest
 
@@ -29,10 +31,6 @@ class Events(Part):
         description="First part of every topic, letters, digits, dot, dash and underscore. Default: the name.",
     )
     format: Literal["avro"] = Field(default="avro", description="How events are encoded.")
-
-
-class Registry(Part):
-    type: Literal["local"] = Field(default="local", description="Where versions are kept: the state folder.")
 
 
 class Errors(Part):
@@ -59,7 +57,7 @@ class Delivery(Part):
 
 
 class Connector(Part):
-    """One connector file. `source` and `sink` are the models of the classes that their `type` names."""
+    """One connector file. `source`, `sink` and `registry` are models of the classes that their `type` names."""
 
     editor_schema: str | None = Field(default=None, alias="$schema", description="For editors; not read.")
     name: str = Field(
@@ -70,7 +68,9 @@ class Connector(Part):
     source: BaseModel = Field(description="Where changes come from, an object with its type.")
     sink: BaseModel = Field(description="Where events go, an object with its type.")
     events: Events = Field(default=Events(), description="What events look like.")
-    registry: Registry = Field(default=Registry(), description="Where the versions of events are kept.")
+    registry: BaseModel = Field(
+        default=LocalConfig(), description="Where the versions of events are kept, an object with its type."
+    )
     errors: Errors = Field(default=Errors(), description="What an error leads to.")
     delivery: Delivery = Field(default=Delivery(), description="How eagerly events are made durable.")
 
@@ -85,6 +85,10 @@ class Connector(Part):
     @property
     def sink_type(self) -> str:
         return str(self.sink.type)  # type: ignore[attr-defined]
+
+    @property
+    def registry_type(self) -> str:
+        return str(self.registry.type)  # type: ignore[attr-defined]
 
 
 class _Unknown(BaseModel):
@@ -104,11 +108,13 @@ def load(file: Path) -> Connector:
     """The connector of one file, its secrets unresolved but known to be there. Raises ConfigError."""
     raw = _parse(file)
     problems: list[Problem] = []
+    fields = Connector.model_fields
     model = create_model(
         "Connector",
         __base__=Connector,
-        source=(_model("source", raw, connectors.names(), connectors.load, problems), Connector.model_fields["source"]),
-        sink=(_model("sink", raw, sinks.names(), sinks.load, problems), Connector.model_fields["sink"]),
+        source=(_model("source", raw, connectors.names(), connectors.load, problems), fields["source"]),
+        sink=(_model("sink", raw, sinks.names(), sinks.load, problems), fields["sink"]),
+        registry=(_model("registry", raw, schema.names(), schema.load, problems), fields["registry"]),
     )
     name = raw.get("name")
     try:
@@ -157,14 +163,16 @@ def together(errors: Sequence[ConfigError]) -> ConfigError:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a connector file, for editors."""
+    fields = Connector.model_fields
     model = create_model(
         "Connector",
         __base__=Connector,
-        source=(_any_of(map(connectors.load, connectors.names())), Connector.model_fields["source"]),
-        sink=(_any_of(map(sinks.load, sinks.names())), Connector.model_fields["sink"]),
+        source=(_any_of(map(connectors.load, connectors.names())), fields["source"]),
+        sink=(_any_of(map(sinks.load, sinks.names())), fields["sink"]),
+        registry=(_any_of(map(schema.load, schema.names())), fields["registry"]),
     )
-    schema = model.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "tailrace connector"}
+    made = model.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "tailrace connector"}
 
 
 def _any_of(classes: Iterable[Any]) -> Any:
@@ -178,7 +186,7 @@ def _model(
 ) -> type[BaseModel]:
     body = raw.get(part)
     if not isinstance(body, dict):
-        return _Unknown  # what is wrong is said by validation
+        return _Unknown  # what is wrong is said by validation; a part that may be left out has its default
     kind = body.get("type")
     if kind is None:
         problems.append(Problem((part, "type"), f"is missing; accepted: {', '.join(names)}"))

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import connectors
+import schema
 import sinks
 from connectors.base import Finding
+from schema.errors import RegistryFailed
 from service import config, exits, secrets
 from sinks.errors import SinkError
 
@@ -28,12 +30,18 @@ def check(paths: Sequence[Path], write: Callable[[str], None]) -> int:
 
 
 def _findings(connector: config.Connector) -> Iterator[Finding]:
-    """The source's own findings and the sink's; an error that keeps one from looking is one more."""
+    """The source's own findings, the sink's and the registry's; an error that keeps one from looking is one more."""
     try:
         check_sink = getattr(sinks.load(connector.sink_type), "check", None)
         if check_sink is not None:
             check_sink(secrets.resolve(connector.sink))
     except SinkError as error:
+        yield Finding("fail", str(error), error.hint)
+    try:
+        check_registry = getattr(schema.load(connector.registry_type), "check", None)
+        if check_registry is not None:
+            yield Finding("ok", check_registry(secrets.resolve(connector.registry), connector.topic_prefix))
+    except RegistryFailed as error:
         yield Finding("fail", str(error), error.hint)
     try:
         yield from connectors.load(connector.source_type).check(secrets.resolve(connector.source))

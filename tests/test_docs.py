@@ -10,6 +10,7 @@ import typer
 from pydantic import BaseModel
 
 import connectors
+import schema
 import sinks
 from service import cli
 from service.config import Connector
@@ -63,7 +64,7 @@ def gives_defaults(rows: Rows, model: type[BaseModel], prefix: str = "") -> bool
 
 def test_configuration_documents_every_key_of_a_connector_and_no_other() -> None:
     rows = documented("configuration.md", "Keys of the connector")
-    assert set(rows) == {*dict(keys(Connector)), "source.type", "sink.type"} - {"source", "sink"}
+    assert set(rows) == {*dict(keys(Connector)), "source.type", "sink.type", "registry.type"}
     assert gives_defaults(rows, Connector)
 
 
@@ -73,6 +74,13 @@ def test_configuration_documents_every_key_of_a_source_and_no_other(name: str) -
     rows = documented("configuration.md", SECTIONS[name])
     assert set(rows) == {path for path, _ in keys(config, "source.")} - {"source.type"}
     assert gives_defaults(rows, config, "source.")
+
+
+def test_configuration_documents_every_key_of_a_registry_and_no_other() -> None:
+    config = schema.load("confluent").Config
+    rows = documented("configuration.md", "Keys of a Confluent registry")
+    assert set(rows) == {path for path, _ in keys(config, "registry.")} - {"registry.type"}
+    assert gives_defaults(rows, config, "registry.")
 
 
 @pytest.mark.parametrize("name", list(sinks.SINKS))

@@ -1,0 +1,83 @@
+"""The `registry` part of a connector file with `"type": "confluent"`."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+Strategy = Literal["topic", "record", "topic-record"]
+
+
+def _urls(given: str) -> str:
+    for url in given.split(","):
+        try:
+            parts = urlsplit(url.strip())
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise ValueError(f"holds no address: {error}") from None
+        if parts.scheme not in ("http", "https") or not host or port == 0:
+            raise ValueError(f'"{url.strip()}" is no address; accepted: http://HOST:PORT/PATH or https://')
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("holds a user; accepted: `user` and `password` as keys of their own")
+        if parts.query or parts.fragment:
+            raise ValueError(f'"{url.strip()}" goes on behind its path; accepted: http://HOST:PORT/PATH')
+    return given
+
+
+class ConfluentTls(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ca: Path | None = Field(
+        default=None, description="File with the certificates that may sign the registry's. Default: the system's."
+    )
+    cert: Path | None = Field(default=None, description="File with our certificate, where the registry asks for one.")
+    key: Path | None = Field(default=None, description="File with the private key of `cert`, where `cert` lacks it.")
+
+    @model_validator(mode="after")
+    def _key_belongs_to_cert(self) -> Self:
+        if self.key is not None and self.cert is None:
+            raise ValueError("key belongs to `cert`")
+        return self
+
+
+class ConfluentConfig(BaseModel):
+    """A registry that speaks Confluent's REST API: Confluent's own, Apicurio, Karapace, Redpanda."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["confluent"]
+    url: Annotated[str, AfterValidator(_urls)] = Field(
+        description="Its address, http:// or https://, path included; several with commas between, asked in turn."
+    )
+    user: str | None = Field(default=None, min_length=1, description="User for basic authentication.")
+    password: SecretStr | None = Field(default=None, description="Its password, as ${env:NAME} or ${file:PATH}.")
+    token: SecretStr | None = Field(
+        default=None, description="Bearer token, instead of a user, as ${env:NAME} or ${file:PATH}."
+    )
+    tls: ConfluentTls = Field(default=ConfluentTls(), description="How an https:// connection is protected.")
+    timeout_s: float = Field(
+        default=10, gt=0, le=60, description="How long one request may wait for an answer, in seconds."
+    )
+    subjects: Strategy = Field(
+        default="topic",
+        description="How subjects are named: topic: TOPIC-key and TOPIC-value; record: the schema's name; "
+        "topic-record: both.",
+    )
+    incompatible: Literal["stop"] = Field(
+        default="stop", description="A table's new version that the registry finds incompatible: stop with exit 3."
+    )
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple(url.strip().rstrip("/") for url in self.url.split(","))
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.token is not None and (self.user is not None or self.password is not None):
+            raise ValueError("token stands instead of `user` and `password`; accepted: one of both")
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password belong together; accepted: both or none")
+        if self.tls != ConfluentTls() and not any(url.startswith("https:") for url in self.urls):
+            raise ValueError("tls belongs to an https:// url")
+        return self
