@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from service import implementation
-from tests import kafka_servers, mysql_servers
+from tests import kafka_servers, mysql_servers, registry_servers
 from tests.kafka_servers import Kafka, LocalKafka, OwnKafka
 from tests.mysql_servers import Address, Kind, LocalMysql, MysqlDatabase, OwnMysql
+from tests.registry_servers import LocalRegistry, OwnRegistry, Registry
 from tests.servers import VERSIONS, Database, OwnPostgres, Tailrace, find_server, serve, start_programs
 
 # A shell's background job ignores Ctrl-C, and the commands under test would inherit that.
@@ -23,8 +24,8 @@ def pytest_report_header() -> list[str]:
         f"{kind.name}: {rung.kind} ({_without_password(rung.place)})"
         for kind, rung in ((kind, mysql_servers.find_server(kind)) for kind in mysql_servers.KINDS)
     ]
-    broker = kafka_servers.find_kafka()
-    servers.append(f"kafka: {broker.kind} ({_without_password(broker.place)})")
+    for name, rung in (("kafka", kafka_servers.find_kafka()), ("registry", registry_servers.find_registry())):
+        servers.append(f"{name}: {rung.kind} ({_without_password(rung.place)})")
     return [f"tailrace: {implementation()}", *servers]
 
 
@@ -134,6 +135,41 @@ def own_kafka() -> Iterator[OwnKafkaFactory]:
 
     def start(nodes: int = 1, *settings: str, clients: kafka_servers.Protocol | None = None) -> OwnKafka:
         own = OwnKafka(LocalKafka(nodes, settings, clients=clients))
+        started.append(own)
+        own.server.start()
+        return own
+
+    yield start
+    for own in started:
+        own.remove()
+
+
+@pytest.fixture(scope="session")
+def registry_server() -> Iterator[str]:
+    """The address of an Apicurio server that the whole session shares: nobody changes what is global there."""
+    yield from registry_servers.serve()
+
+
+@pytest.fixture
+def registry(registry_server: str) -> Iterator[Registry]:
+    """A prefix of the test's own for subjects on the shared registry; they are deleted afterwards."""
+    shared = Registry(registry_server)
+    yield shared
+    shared.drop()
+    shared.close()
+
+
+OwnRegistryFactory = Callable[..., OwnRegistry]
+
+
+@pytest.fixture
+def own_registry() -> Iterator[OwnRegistryFactory]:
+    """Starts registries for a test that stops them or needs other settings:
+    `own_registry("quarkus.http.auth.basic=true")`."""
+    started: list[OwnRegistry] = []
+
+    def start(*settings: str) -> OwnRegistry:
+        own = OwnRegistry(LocalRegistry(settings))
         started.append(own)
         own.server.start()
         return own

@@ -6,10 +6,8 @@ A broker is found by a ladder: an address from the environment (`TAILRACE_TEST_K
 
 import itertools
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +18,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from tests.servers import ROOT, Rung, docker_answers, skip, until
+from tests.mysql_servers import PROGRAMS
+from tests.rigs import Rigged, finish, free_port, installed
+from tests.servers import Rung, docker_answers, skip, until
 
-PROGRAMS = Path(os.environ.get("TAILRACE_TEST_SERVERS") or Path.home() / ".cache" / "tailrace-servers")
 VARIABLE = "TAILRACE_TEST_KAFKA"
 IMAGE = "confluentinc/cp-kafka:8.1.1"
 
@@ -48,87 +47,37 @@ def find_kafka() -> Rung:
     """The first rung of the ladder that holds. Starts nothing."""
     if bootstrap := os.environ.get(VARIABLE):
         return Rung("environment", bootstrap)
-    if (PROGRAMS / "kafka" / "VERSION").exists():
+    if installed("kafka"):
         return Rung("programs", str(PROGRAMS / "kafka"))
     if docker_answers():
         return Rung("container", IMAGE)
     return Rung("none", f"no Kafka: set {VARIABLE}, run .ci/servers, or start docker")
 
 
-def free_port() -> int:
-    """Below the ports that the kernel hands to clients: one that dials a dead broker on such a port may be given the
-    same port, and is then connected to itself."""
-    for port in random.sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port between 20000 and 32000")
-
-
-class Node:
+class Node(Rigged):
     """One broker, which is a controller too, of a `LocalKafka`; `id` counts from 1."""
 
     def __init__(self, cluster: "LocalKafka", node_id: int) -> None:
+        super().__init__("kafka", cluster.folder / str(node_id))
         self.id = node_id
         self.port, self.controller_port, self.clients_port = free_port(), free_port(), free_port()
-        self.folder = cluster.folder / str(node_id)
         self._cluster = cluster
 
     def start(self) -> None:
         """With the cluster's `settings` as they are now. Returns once the broker serves, which takes a majority."""
-        _finish(self.launch())
+        finish(self.begin())
 
-    def launch(self) -> subprocess.Popen[str]:
+    def begin(self) -> subprocess.Popen[str]:
         ports = ",".join(f"{node.port}:{node.controller_port}" for node in self._cluster.nodes)
         settings = [*self._listeners(), *self._cluster.settings]
-        arguments = [str(PROGRAMS / "kafka"), str(self.folder), str(self.id), ports, *settings]
-        environment = {**os.environ, **({"RIG_JVM_OPTIONS": options} if (options := self._cluster.jvm_options) else {})}
-        return subprocess.Popen(
-            [ROOT / "tests" / "rig" / "kafka", "start", *arguments],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def stop(self) -> None:
-        """As an operator does: leadership is handed over first."""
-        self._rig("stop")
-
-    def kill(self) -> None:
-        """kill -9; `start` brings it up again."""
-        self._rig("kill")
-
-    def signal(self, signum: signal.Signals) -> None:
-        """SIGSTOP freezes the broker, SIGCONT lets it go on."""
-        os.kill(int((self.folder / "server.pid").read_text()), signum)
-
-    def lives(self) -> bool:
-        return self._rig("status", check=False) == 0
-
-    @property
-    def log(self) -> str:
-        """What the broker has said."""
-        return (self.folder / "server.log").read_text()
+        return self.launch(str(self.id), ports, *settings, jvm_options=self._cluster.jvm_options)
 
     def _listeners(self) -> Iterator[str]:
-        protocol = self._cluster.clients
         names = {"PLAINTEXT": ("PLAINTEXT", self.port), "CONTROLLER": ("PLAINTEXT", self.controller_port)}
-        if protocol:
-            names["CLIENTS"] = (protocol, self.clients_port)
+        if self._cluster.clients:
+            names["CLIENTS"] = (self._cluster.clients, self.clients_port)
         yield "listeners=" + ",".join(f"{name}://127.0.0.1:{port}" for name, (_, port) in names.items())
         yield "listener.security.protocol.map=" + ",".join(f"{name}:{speaks}" for name, (speaks, _) in names.items())
-
-    def _rig(self, verb: str, check: bool = True) -> int:
-        done = subprocess.run(
-            [ROOT / "tests" / "rig" / "kafka", verb, self.folder], capture_output=True, text=True, check=False
-        )
-        assert not check or done.returncode == 0, f"{verb} of Kafka: {done.stderr[-2000:]}"
-        return done.returncode
 
 
 class LocalKafka:
@@ -147,7 +96,7 @@ class LocalKafka:
         clients: Protocol | None = None,
         jvm_options: str = "",
     ) -> None:
-        if not (PROGRAMS / "kafka" / "VERSION").exists():
+        if not installed("kafka"):
             skip("no jars of Kafka on this machine: run .ci/servers")
         self.folder = Path(tempfile.mkdtemp(prefix="tailrace-kafka-"))
         self.settings = list(settings)
@@ -165,8 +114,8 @@ class LocalKafka:
 
     def start(self) -> None:
         """Every node that does not run."""
-        for started in [node.launch() for node in self.nodes]:
-            _finish(started)
+        for started in [node.begin() for node in self.nodes]:
+            finish(started)
 
     def stop(self) -> None:
         for node in self.nodes:
@@ -184,11 +133,6 @@ class LocalKafka:
     def remove(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _finish(started: subprocess.Popen[str]) -> None:
-    _, said = started.communicate()
-    assert started.returncode == 0, f"start of Kafka: {said[-2000:]}"
 
 
 def serve() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The servers of tests/kafka_servers.py and tests/registry_servers.py do what tests ask of them."""
+"""The brokers of tests/kafka_servers.py do what tests ask of them."""
 
 import pytest
 

@@ -25,9 +25,10 @@ rig_java() {
     rig_die "no Java $1 or newer: install a runtime, or set JAVA_HOME"
 }
 
-# rig_fetch PREFIX NAME GROUP:ARTIFACT:VERSION...: jars into PREFIX/lib
+# rig_fetch PREFIX NAME GOAL [GROUP:ARTIFACT:VERSION...]: GOAL is one of Maven's
+# dependency plugin, and works on these dependencies; its output is PREFIX/lib
 rig_fetch() {
-    local prefix=$1 name=$2 said group artifact version item; shift 2
+    local prefix=$1 name=$2 goal=$3 group artifact version item; shift 3
     command -v mvn >/dev/null || rig_die "needs Maven (mvn)"
     mkdir -p "$prefix" || rig_die "cannot create $prefix"
     prefix=$(cd "$prefix" && pwd)
@@ -46,13 +47,22 @@ rig_fetch() {
       done
       printf '</dependencies></project>\n'; } >"$w/pom.xml"
     rig_say "downloading $name and its libraries"
-    mvn -B -ntp -f "$w/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
-        -DincludeScope=runtime "-DoutputDirectory=$w/lib" >"$w/log" 2>&1 </dev/null ||
-        { said=$(grep -m3 '^\[ERROR\]' "$w/log") || true; rig_die "cannot download $name: $said (log: $w/log)"; }
+    # shellcheck disable=SC2086 # a goal brings its own options
+    mvn -B -ntp -f "$w/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:$goal \
+        "-DoutputDirectory=$w/lib" >"$w/log" 2>&1 </dev/null ||
+        { grep -m3 '^\[ERROR\]' "$w/log" >&2; rig_die "cannot download $name (log: $w/log)"; }
     mv "$w/lib" "$prefix/lib"
-    { printf '%s\n' "$name"; (cd "$prefix/lib" && ls); } >"$prefix/VERSION.tmp"
+    { printf '%s\n' "$name"; (cd "$prefix/lib" && find . -name '*.jar' -printf '%P\n' | sort); } >"$prefix/VERSION.tmp"
     mv "$prefix/VERSION.tmp" "$prefix/VERSION"; rm -rf "$w"; exec 9>&-
     rig_say "installed: $name ($(du -sm "$prefix" | cut -f1) MB in $prefix)"
+}
+
+# rig_prefix PREFIX: its absolute path
+rig_prefix() {
+    local prefix
+    prefix=$(cd "$1" 2>/dev/null && pwd) || rig_die "no such PREFIX: $1"
+    [ -e "$prefix/VERSION" ] || rig_die "nothing installed in $prefix; run: $0 install $prefix"
+    printf '%s\n' "$prefix"
 }
 
 # rig_jvm DATADIR READY COMMAND...: starts it and waits until its log holds the words READY
