@@ -187,6 +187,11 @@ class Kafka:
         found = self.admin.list_topics(topic, timeout=READ_TIMEOUT_S).topics[topic]
         return int(found.partitions[partition].leader)
 
+    def in_sync(self, topic: str, partition: int = 0) -> set[int]:
+        """The ids of the nodes that have all of a partition."""
+        found = self.admin.list_topics(topic, timeout=READ_TIMEOUT_S).topics[topic]
+        return set(found.partitions[partition].isrs)
+
     def produce(self, topic: str, *items: tuple[bytes | None, bytes | None], **settings: Any) -> None:
         """(key, value) in this order, acknowledged by all; raises KafkaException for the first that was refused."""
         refused: list[KafkaError] = []

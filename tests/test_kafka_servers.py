@@ -4,6 +4,7 @@ import pytest
 
 from tests.conftest import OwnKafkaFactory
 from tests.kafka_servers import Kafka
+from tests.servers import until
 
 pytestmark = pytest.mark.kafka
 
@@ -32,3 +33,16 @@ def test_a_killed_broker_keeps_what_it_acknowledged(own_kafka: OwnKafkaFactory) 
     assert not kafka.server.nodes[0].lives()
     kafka.server.start()
     assert [record.value for record in kafka.read("orders")] == [b"1"]
+
+
+def test_three_nodes_go_on_without_one_of_them(own_kafka: OwnKafkaFactory) -> None:
+    kafka = own_kafka(3)
+    kafka.create_topic("orders", replication=3, min_insync_replicas="2")
+    kafka.produce("orders", (b"a", b"1"))
+    leader = kafka.server.nodes[kafka.leader("orders") - 1]
+    leader.kill()
+    kafka.produce("orders", (b"a", b"2"))
+    assert kafka.leader("orders") != leader.id
+    assert [record.value for record in kafka.read("orders")] == [b"1", b"2"]
+    leader.start()
+    until(lambda: kafka.in_sync("orders") == {1, 2, 3}, "the killed node has caught up")
