@@ -16,10 +16,10 @@ def _urls(given: str) -> str:
             host, port = parts.hostname, parts.port
         except ValueError as error:
             raise ValueError(f"holds no address: {error}") from None
+        if "@" in url:
+            raise ValueError("holds a user; accepted: `user` and `password` as keys of their own")
         if parts.scheme not in ("http", "https") or not host or port == 0:
             raise ValueError(f'"{url.strip()}" is no address; accepted: http://HOST:PORT/PATH or https://')
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("holds a user; accepted: `user` and `password` as keys of their own")
         if parts.query or parts.fragment:
             raise ValueError(f'"{url.strip()}" goes on behind its path; accepted: http://HOST:PORT/PATH')
     return given

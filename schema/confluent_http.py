@@ -6,12 +6,14 @@ Karapace and Redpanda follow.
 
 import re
 import ssl
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import httpx
 
 from schema.confluent_config import ConfluentConfig, ConfluentTls
-from schema.errors import RegistryFailed, RegistryRefused
+from schema.errors import RegistryFailed, RegistryMisconfigured, RegistryRefused
 
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
@@ -97,10 +99,9 @@ class RegistryApi:
     def _hint(self, answer: httpx.Response, code: object) -> str:
         status = answer.status_code
         if status == httpx.codes.UNAUTHORIZED or (status == httpx.codes.FORBIDDEN and not self._who):
-            mend = (
-                f"correct {self._keys}" if self._who else "set registry.user and registry.password, or registry.token"
-            )
-            return f"{mend}; a name and password that the registry knows are asked for"
+            if self._who:
+                return f"correct {self._keys}, which the registry does not accept"
+            return "set registry.user and registry.password, or registry.token: the registry asks who we are"
         if status == httpx.codes.FORBIDDEN:
             return f"let {self._who} read and write this connector's subjects, in the registry's access rules"
         if code == _READ_ONLY:
@@ -203,30 +204,27 @@ def _bearer(config: ConfluentConfig) -> dict[str, str]:
         return {}
     token = config.token.get_secret_value()
     if not (token.isascii() and token.isprintable()):
-        _unusable("registry.token", "it holds characters that an HTTP header cannot", "correct the secret")
+        raise RegistryMisconfigured(
+            "registry.token: it holds characters that an HTTP header cannot", "let the secret hold the token alone"
+        )
     return {"Authorization": f"Bearer {token}"}
 
 
 def _tls(tls: ConfluentTls) -> ssl.SSLContext:
-    try:
+    with _read("registry.tls.ca", tls.ca):
         context = ssl.create_default_context(cafile=tls.ca)
-    except (OSError, ValueError) as error:
-        _unusable("registry.tls.ca", _file_reason(error), f"let {tls.ca} be a file of certificates in PEM form")
     if tls.cert is not None:
-        try:
-            context.load_cert_chain(tls.cert, tls.key, password="")
-        except (OSError, ValueError) as error:
-            files = f"{tls.cert} and {tls.key}" if tls.key else str(tls.cert)
-            hint = f"let {files} hold a certificate and its key, not encrypted, in PEM form"
-            _unusable("registry.tls.cert", _file_reason(error), hint)
+        with _read("registry.tls.cert", tls.cert if tls.key is None else f"{tls.cert} with {tls.key}"):
+            context.load_cert_chain(tls.cert, tls.key, password="")  # without one, OpenSSL asks on the terminal
     return context
 
 
-def _file_reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return _reason(error)
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
-
-
-def _unusable(key: str, reason: str, hint: str) -> NoReturn:
-    raise RegistryRefused(f"{key} cannot be used: {reason}", hint)
+@contextmanager
+def _read(key: str, files: object) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = _reason(error) if isinstance(error, ssl.SSLError) else getattr(error, "strerror", "") or str(error)
+        raise RegistryMisconfigured(
+            f"{key}: {files}: {reason}", "give a PEM file that the user of this process may read, its key not encrypted"
+        ) from error

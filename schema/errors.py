@@ -6,7 +6,8 @@ SchemaError
  ├── Incompatible    names or shapes that no event schema can express
  ├── IncompatibleVersion  a table's new version that the registry will not have beside the older ones
  ├── RegistryFailed  a schema could not be stored or read (retryable)
- │    └── RegistryRefused  the registry answers, and will not answer otherwise: login, right, TLS, address
+ │    └── RegistryRefused  the registry will not answer otherwise by itself: login, right, TLS, address
+ │         └── RegistryMisconfigured  a file or secret of ours that cannot be used
  └── Undecodable     an event's bytes that their schema cannot read
 """
 
@@ -63,6 +64,10 @@ class RegistryFailed(SchemaError):
 
 class RegistryRefused(RegistryFailed):
     retryable = False
+
+
+class RegistryMisconfigured(RegistryRefused):
+    pass
 
 
 class Undecodable(SchemaError):

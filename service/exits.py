@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from connectors.errors import SourceMisconfigured
+from schema.errors import RegistryMisconfigured
 from service.logs import named
 from service.problems import ConfigError
 from service.secrets import SecretMissing
@@ -29,7 +30,7 @@ class Said(NamedTuple):
 
 def say(error: BaseException) -> Said:
     """Every error of the packages carries `hint` and `retryable`; anything else is a defect of ours."""
-    if isinstance(error, (ConfigError, SecretMissing, SourceMisconfigured, SinkMisconfigured)):
+    if isinstance(error, (ConfigError, SecretMissing, SourceMisconfigured, RegistryMisconfigured, SinkMisconfigured)):
         return Said(str(error), getattr(error, "hint", ""), MISCONFIGURED)
     if not hasattr(error, "hint"):
         return Said(

@@ -1,24 +1,19 @@
 """How a server is reached, and what an operator reads where it is not."""
 
-import datetime
-import ipaddress
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pymysql
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from connectors.errors import SourceError, SourceMisconfigured, SourceRefused, SourceUnreachable
 from connectors.mysql import connection as module
 from connectors.mysql.config import MysqlConfig
 from connectors.mysql.connection import binary_logs, connect, end_of_log, identify, source_error, start_of_log
 from connectors.mysql.gtid import MariadbGtids, MysqlGtids
+from tests.certificates import Authority
 from tests.conftest import OwnMysqlFactory
 from tests.connectors.mysql.dump import config_of, dumping, here
 from tests.mysql_servers import BY_NAME, MysqlDatabase
@@ -201,42 +196,6 @@ def test_tls_is_asked_for_off_this_host_and_not_on_it() -> None:
     assert [mode(host) for host in ("localhost", "127.0.0.1", "/run/mysqld.sock")] == ["prefer"] * 3
     assert mode("db.internal") == "verify-full"
     assert mode("db.internal", mode="require") == "require"
-
-
-class Authority(NamedTuple):
-    """A certificate authority in a folder: ``ca.pem``, and ``NAME.pem`` with ``NAME-key.pem`` for what it signed."""
-
-    folder: Path
-    key: ec.EllipticCurvePrivateKey
-    name: x509.Name
-
-    @classmethod
-    def make(cls, folder: Path) -> "Authority":
-        folder.mkdir()
-        authority = cls(folder, ec.generate_private_key(ec.SECP256R1()), _named(f"{folder.name} authority"))
-        authority._write("ca", authority.key, authority.name, x509.BasicConstraints(ca=True, path_length=None))
-        return authority
-
-    def sign(self, name: str, *hosts: str) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [
-            x509.IPAddress(ipaddress.ip_address(host)) if host[0].isdigit() else x509.DNSName(host) for host in hosts
-        ]
-        self._write(name, key, _named(name), x509.SubjectAlternativeName(names))
-        form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        (self.folder / f"{name}-key.pem").write_bytes(key.private_bytes(*form))
-
-    def _write(self, name: str, key: ec.EllipticCurvePrivateKey, subject: x509.Name, says: x509.ExtensionType) -> None:
-        now = datetime.datetime.now(datetime.UTC)
-        day = datetime.timedelta(days=1)
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(key.public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - day)
-        signed = builder.not_valid_after(now + day).add_extension(says, critical=False).sign(self.key, hashes.SHA256())
-        (self.folder / f"{name}.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-
-
-def _named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 @pytest.mark.mysql
