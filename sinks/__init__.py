@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 SINKS = {
+    "kafka": "sinks.kafka:KafkaSink",
     "files": "sinks.files:FilesSink",
     "stdout": "sinks.stdout:StdoutSink",
     "discard": "sinks.discard:DiscardSink",

@@ -1,8 +1,11 @@
 """What every sink must keep. A new sink adds one line to ADAPTERS."""
 
 import errno
+import functools
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,10 +15,13 @@ from typing import Any, NamedTuple
 import pytest
 
 import sinks
+from schema.event import Event
 from sinks.base import Sink
 from sinks.errors import Rejected, SinkUnavailable
+from sinks.kafka import KafkaSink
 from sinks.memory import Target
 from tests.contract.sink_process import FLUSHED, UNFLUSHED
+from tests.kafka_servers import LocalKafka, OwnKafka
 from tests.sinks.events import ITEMS, LOG, ORDERS, SCHEMAS, SECOND, Row, batch, event, row, tombstone
 from tests.sinks.readers import read_files, read_lines
 
@@ -28,6 +34,57 @@ def _no_space_at_fsync(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setattr(os, "fsync", fail)
 
 
+@functools.cache
+def broker() -> OwnKafka:
+    """The one of this file, which may be frozen; it starts with the first test that needs it."""
+    server = LocalKafka()
+    server.start()
+    return OwnKafka(server)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_broker_is_left() -> Iterator[None]:
+    yield
+    if broker.cache_info().currsize:
+        broker().remove()
+        broker.cache_clear()
+
+
+def _kafka(folder: Path) -> dict[str, Any]:
+    """No topic is there yet. Events wait for the flush, so that one can fail."""
+    kafka = broker()
+    for topic in kafka.topics():
+        kafka.delete_topic(topic)
+    wait = {"delivery_timeout_s": 2, "settings": {"linger.ms": 60_000}}
+    return {"type": "kafka", "bootstrap_servers": kafka.bootstrap, "topics": {"create": True}, **wait}
+
+
+def _read_kafka(folder: Path) -> list[Row]:
+    kafka = broker()
+    return [
+        row(Event(topic, "", record.key, record.value, (0, 0)))
+        for topic in sorted(kafka.topics())
+        for record in kafka.read(topic)
+    ]
+
+
+def _freeze_broker(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Until the sink that failed is closed."""
+    close = KafkaSink.close
+
+    def close_and_thaw(sink: KafkaSink) -> None:
+        close(sink)
+        broker().server.signal(signal.SIGCONT)
+
+    patch.setattr(KafkaSink, "close", close_and_thaw)
+    patch.setattr("sinks.kafka_cluster.ANSWER_TIMEOUT_S", 1.0)
+    broker().server.signal(signal.SIGSTOP)
+
+
+_NO_SUCH_SCHEMA = event(99)._replace(value=b"\0\0\0\0\x63")
+_TOO_LARGE = event(99)._replace(value=random.Random(1).randbytes(2_000_000))
+
+
 class Adapter(NamedTuple):
     """`config` is the `sink` part of a connector file for a target in a folder, `delivered` reads that target as a
     user does, `fail_flush` makes the next flush fail with SinkUnavailable. Files count as delivered once published.
@@ -38,6 +95,9 @@ class Adapter(NamedTuple):
     delivered: Callable[[Path], list[Row]]
     fail_flush: Callable[[pytest.MonkeyPatch, Path], None] = _no_space_at_fsync
     outlives_the_process: bool = True
+    refused: Event | None = _NO_SUCH_SCHEMA
+    shows_at_flush: bool = True
+    mark: str = ""
 
 
 def _files(**keys: str) -> Callable[[Path], dict[str, Any]]:
@@ -48,14 +108,25 @@ ADAPTERS = [
     Adapter("jsonl", _files(), lambda folder: read_files(folder / "out")),
     Adapter("avro", _files(format="avro"), lambda folder: read_files(folder / "out")),
     Adapter("deflate", _files(format="avro", codec="deflate"), lambda folder: read_files(folder / "out")),
-    Adapter("stdout", lambda folder: {"type": "stdout"}, lambda folder: list(read_lines(folder / "stdout"))),
+    Adapter(
+        "stdout",
+        lambda folder: {"type": "stdout"},
+        lambda folder: list(read_lines(folder / "stdout")),
+        shows_at_flush=False,
+    ),
+    Adapter("kafka", _kafka, _read_kafka, _freeze_broker, refused=_TOO_LARGE, shows_at_flush=False, mark="kafka"),
     Adapter(
         "memory",
         lambda folder: {"type": "memory", "target": str(folder)},
         lambda folder: [row(event) for event in Target.named(str(folder)).durable],
         lambda patch, folder: Target.named(str(folder)).fail("flush", applied="half"),
         outlives_the_process=False,
+        refused=None,
     ),
+]
+PARAMS = [
+    pytest.param(adapter, id=adapter.name, marks=getattr(pytest.mark, adapter.mark) if adapter.mark else ())
+    for adapter in ADAPTERS
 ]
 
 
@@ -84,7 +155,7 @@ class Bench:
         self.adapter.fail_flush(self._patch, self.folder)
 
 
-@pytest.fixture(params=ADAPTERS, ids=lambda adapter: adapter.name)
+@pytest.fixture(params=PARAMS)
 def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Standard output is the file `stdout` in the target's folder: pytest keeps the real one for itself."""
     fd = os.open(tmp_path / "stdout", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -138,8 +209,8 @@ def test_what_a_flush_returned_for_survives_a_kill(bench: Bench) -> None:
 
 
 def test_closing_shows_nothing_that_was_not_flushed(bench: Bench) -> None:
-    if bench.config["type"] == "stdout":
-        pytest.skip("what was written is already seen")
+    if not bench.adapter.shows_at_flush:
+        pytest.skip("what was written may be seen at once")
     sink = bench.open()
     sink.write(batch(event(n) for n in range(10)))
     sink.flush()
@@ -189,10 +260,10 @@ def test_topics_of_one_batch_keep_their_own_order(bench: Bench) -> None:
 
 
 def test_an_event_that_is_rejected_costs_none_of_the_others_whatever_their_topic(bench: Bench) -> None:
-    if bench.adapter.name == "memory":
-        pytest.skip("memory decodes nothing, and so refuses nothing")
+    bad = bench.adapter.refused
+    if bad is None:
+        pytest.skip("it refuses nothing")
     events = [event(n, (ORDERS, ITEMS, LOG)[n % 3]) for n in range(9)]
-    bad = event(99)._replace(value=b"\0\0\0\0\x63")
     sink = bench.open()
     with pytest.raises(Rejected) as rejected:
         sink.write(batch([*events[:4], bad, *events[4:]]))

@@ -1,0 +1,150 @@
+"""Topics of a Kafka cluster: idempotent, acknowledged by every replica in sync, Java's partition for each key."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from confluent_kafka import KafkaException
+
+from schema.event import Batch, Event
+from sinks.base import Schemas
+from sinks.errors import SinkError
+from sinks.kafka_cluster import Cluster
+from sinks.kafka_config import KafkaConfig
+from sinks.kafka_errors import REFUSED, TOO_LARGE, rejected
+from sinks.kafka_outbox import Headers, NotDelivered, Outbox
+
+ALONE_AFTER_REFUSAL = 1000
+"""So many events of a topic go one by one behind one that was refused: others like it are rarely far."""
+
+
+class KafkaSink:
+    """Hands events to librdkafka, which sends them in batches; a flush waits for every acknowledgement.
+
+    Nothing is given up inside: librdkafka tries again, in order and without doubles (KIP-98), for as long as the sink
+    lives. An event that cannot be delivered ends the producer (enable.gapless.guarantee), so that none behind it in
+    its partition overtakes it; the first error is kept and raised by the call that learns of it.
+
+    A broker refuses a whole batch for one event, and says so when those behind it are long accepted: too late to be
+    Rejected. So what may be refused goes alone, with a flush before and behind it: an event larger than a batch, for
+    only the broker knows whether it fits its topic once it is compressed; and the events of a topic that refused a
+    batch, which is a retryable error first: it is the sink opened next that meets them again and finds the one.
+
+    A request in flight when a sink is closed may still arrive, behind what the next sink sends, where a broker hung
+    for longer than `delivery_timeout_s` and comes back: a stretch of events that is then seen again.
+    """
+
+    Config: ClassVar[type[KafkaConfig]] = KafkaConfig
+
+    _refusing: ClassVar[set[tuple[str, str]]] = set()
+    """(bootstrap_servers, topic) that refused a batch; known to the sinks that follow in this process."""
+
+    def __init__(self, config: KafkaConfig, schemas: Schemas) -> None:
+        self._config = config
+        self._headers: Headers = [(name, value.encode()) for name, value in config.headers.items()] or None
+        self._batch_bytes = config.batch_bytes
+        self._alone_above: dict[str, int] = {}  # bytes, of every topic met; -1: each event goes alone
+        self._alone_left: dict[str, int] = {}
+        self._cluster: Cluster | None = None
+        self._outbox: Outbox | None = None
+
+    @staticmethod
+    def check(config: KafkaConfig, topics: Iterable[str] = ()) -> None:
+        """`topics` are those that events will go to, where that is known."""
+        cluster = Cluster(config)
+        cluster.reach()
+        cluster.prepare(topics, only_check=True)
+        _new_outbox(config, cluster).close()
+
+    def open(self) -> None:
+        self._cluster = Cluster(self._config)
+        self._cluster.reach()
+        self._outbox = _new_outbox(self._config, self._cluster)
+
+    def write(self, batch: Batch) -> None:
+        assert self._outbox is not None
+        produce, headers, alone_above = self._outbox.produce, self._headers, self._alone_above
+        try:
+            for event in batch.events:
+                topic, _, key, value, _ = event
+                if topic not in alone_above:
+                    self._meet(topic)
+                if (len(value) if value else 0) + (len(key) if key else 0) > alone_above[topic]:
+                    self._write_alone(event)
+                    produce = self._outbox.produce
+                    continue
+                try:
+                    produce(topic, value, key, -1, None, None, 0, headers)
+                except (BufferError, KafkaException):
+                    self._outbox.put(event, headers)
+            self._outbox.serve()
+        except NotDelivered as failure:
+            raise self._error(failure) from failure
+
+    def flush(self) -> None:
+        assert self._outbox is not None
+        try:
+            self._outbox.settle()
+        except NotDelivered as failure:
+            raise self._error(failure) from failure
+
+    def caught_up(self) -> None:
+        pass
+
+    def close(self) -> None:
+        if self._outbox is not None:
+            self._outbox.close()
+            self._outbox = None
+
+    def _meet(self, topic: str) -> None:
+        """The first event for a topic."""
+        assert self._cluster is not None
+        self._cluster.prepare([topic])
+        self._alone_above[topic] = self._batch_bytes
+        if (self._config.bootstrap_servers, topic) in self._refusing:
+            self._suspect(topic)
+
+    def _suspect(self, topic: str) -> None:
+        self._alone_above[topic] = -1
+        self._alone_left[topic] = ALONE_AFTER_REFUSAL
+
+    def _write_alone(self, event: Event) -> None:
+        """Accept one event durably, or raise Rejected."""
+        assert self._outbox is not None
+        self._outbox.settle()
+        try:
+            self._outbox.put(event, self._headers)
+            self._outbox.settle()
+        except NotDelivered as failure:
+            if failure.error.code() not in REFUSED:
+                raise
+            self._reject(event, failure)
+        if left := self._alone_left.get(event.topic):
+            self._alone_left[event.topic] = left - 1
+            if left == 1:
+                self._refusing.discard((self._config.bootstrap_servers, event.topic))
+                self._alone_above[event.topic] = self._batch_bytes
+
+    def _reject(self, event: Event, failure: NotDelivered) -> None:
+        """Everything else is acknowledged, so that the producer that this event ended can be replaced here."""
+        assert self._outbox is not None and self._cluster is not None
+        self._outbox.close()
+        self._outbox = _new_outbox(self._config, self._cluster)
+        if event.topic in self._alone_left:
+            self._alone_left[event.topic] = ALONE_AFTER_REFUSAL
+        error = rejected(failure.error, event)
+        if self._config.oversize == "fail" and failure.error.code() in TOO_LARGE:
+            raise SinkError(str(error), error.hint) from failure
+        raise error from failure
+
+    def _error(self, failure: NotDelivered) -> SinkError:
+        assert self._cluster is not None
+        if failure.topic and failure.error.code() in REFUSED:
+            self._refusing.add((self._config.bootstrap_servers, failure.topic))
+        return self._cluster.error(failure.error, failure.topic)
+
+
+def _new_outbox(config: KafkaConfig, cluster: Cluster) -> Outbox:
+    try:
+        return Outbox(config, cluster.reach)
+    except KafkaException as error:
+        raise cluster.error(error.args[0]) from error

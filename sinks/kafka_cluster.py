@@ -1,0 +1,105 @@
+"""What is asked of a Kafka cluster beside taking events: is it there, may we, are the topics."""
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
+from confluent_kafka.cimpl import NewTopic
+
+from sinks.errors import SinkError
+from sinks.kafka_config import KafkaConfig
+from sinks.kafka_errors import MISSING, translate
+
+ANSWER_TIMEOUT_S = 20.0
+"""A broker that starts, or a cluster that elects a controller, has answered by then."""
+POLL_S = 0.05
+BROKERS_DEFAULT = -1
+"""For partitions and replication (KIP-464)."""
+
+Answer = TypeVar("Answer")
+
+
+class Cluster:
+    """A connection for questions. Every method but `close` raises SinkError."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._config = config
+        self._trouble: KafkaError | None = None
+        self._all_down = False
+        settings: dict[str, Any] = {**config.client(), "error_cb": self._remember}
+        try:
+            self._admin = AdminClient(settings)
+        except KafkaException as error:
+            raise self.error(error.args[0]) from error
+
+    def reach(self) -> None:
+        """Connect, prove who we are, get an answer."""
+        try:
+            self._wait(self._admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S))
+        except KafkaException as error:
+            raise self.error(error.args[0]) from error
+
+    def prepare(self, topics: Iterable[str], *, only_check: bool = False) -> None:
+        """See that topics are there and may be written; make a missing one where the configuration says so."""
+        for name in topics:
+            try:
+                if not self._is_there(name):
+                    self._create(name, only_check)
+            except KafkaException as error:
+                raise self.error(error.args[0], name) from error
+
+    def error(self, error: KafkaError, topic: str = "") -> SinkError:
+        return translate(error, self._config.bootstrap_servers, topic)
+
+    def _is_there(self, name: str) -> bool:
+        topics = TopicCollection([name])
+        asked = self._admin.describe_topics(
+            topics, include_authorized_operations=True, request_timeout=ANSWER_TIMEOUT_S
+        )
+        try:
+            allowed = self._wait(asked[name]).authorized_operations
+        except KafkaException as error:
+            if error.args[0].code() in MISSING:
+                return False
+            raise
+        if allowed and AclOperation.WRITE not in allowed:  # an old broker does not tell
+            raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+        return True
+
+    def _create(self, name: str, only_check: bool) -> None:
+        wanted = self._config.topics
+        if not wanted.create:
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+        topic = NewTopic(
+            name,
+            num_partitions=wanted.partitions or BROKERS_DEFAULT,
+            replication_factor=wanted.replication or BROKERS_DEFAULT,
+            config=wanted.config(),
+        )
+        asked = self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S, validate_only=only_check)
+        try:
+            self._wait(asked[name])
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another connector was quicker
+                raise
+
+    def _wait(self, answer: "Future[Answer]") -> Answer:
+        """The answer, or KafkaException: at once where every broker has hung up, with the reason they gave."""
+        self._trouble, self._all_down = None, False
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while not answer.done() and not self._all_down and time.monotonic() < deadline:
+            self._admin.poll(POLL_S)
+        if not answer.done() or answer.exception():
+            self._admin.poll(0)
+            if self._trouble is not None:
+                raise KafkaException(self._trouble)
+        return answer.result(POLL_S)
+
+    def _remember(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._all_down = True
+        else:
+            self._trouble = error

@@ -1,0 +1,151 @@
+"""The one border where librdkafka's errors become ours, by their code.
+
+Codes: https://kafka.apache.org/protocol#protocol_error_codes; those that begin with an underscore are librdkafka's own.
+"""
+
+import re
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError
+
+from schema.event import Event
+from sinks.errors import Rejected, SinkError, SinkMisconfigured, SinkUnavailable
+
+REFUSED = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+    }
+)
+"""What a broker says of an event itself: the same event is refused each time."""
+
+TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+
+_NOISE = re.compile(r"^(\w+://)?\S+: | \(after \d+ms in state \w+\).*$")
+
+
+class _Said(NamedTuple):
+    """`cause` may hold {topic}, {servers} and {reason}; `kind` says whether opening anew may help."""
+
+    kind: type[SinkError]
+    cause: str
+    hint: str
+
+
+_UNREACHABLE = _Said(
+    SinkUnavailable,
+    "no Kafka broker of {servers} answers: {reason}",
+    "start the brokers, or correct sink.bootstrap_servers or sink.tls (`disable` is for a listener without TLS);"
+    " it is tried again",
+)
+_SSL = _Said(
+    SinkMisconfigured,
+    "TLS with Kafka at {servers} failed: {reason}",
+    "correct sink.tls; `verify-full` is the default off this host",
+)
+_NOT_WE = _Said(
+    SinkMisconfigured,
+    "Kafka at {servers} does not accept who we are: {reason}",
+    "correct sink.sasl, its password, or the mechanism that the listener offers",
+)
+_NOT_MADE = _Said(SinkMisconfigured, "the topic {topic} cannot be made: {reason}", "correct sink.topics")
+_MISSING = _Said(
+    SinkUnavailable,
+    "the topic {topic} does not exist",
+    'make it, or set sink.topics to {"create": true}; delivery then goes on by itself',
+)
+_FORGOTTEN = _Said(
+    SinkUnavailable,
+    "Kafka at {servers} broke off with this producer: {reason}",
+    "nothing to do: it is opened anew and goes on from the last offset",
+)
+
+_BY_CODE = {
+    KafkaError._TRANSPORT: _UNREACHABLE,
+    KafkaError._ALL_BROKERS_DOWN: _UNREACHABLE,
+    KafkaError._RESOLVE: _UNREACHABLE,
+    KafkaError._TIMED_OUT: _UNREACHABLE,
+    KafkaError.REQUEST_TIMED_OUT: _UNREACHABLE,
+    KafkaError._SSL: _SSL,
+    KafkaError._AUTHENTICATION: _NOT_WE,
+    KafkaError.SASL_AUTHENTICATION_FAILED: _NOT_WE,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: _NOT_WE,
+    KafkaError.ILLEGAL_SASL_STATE: _NOT_WE,
+    **dict.fromkeys(MISSING, _MISSING),
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: _Said(
+        SinkUnavailable,
+        "the user of sink.sasl may not write to the topic {topic}",
+        "allow it: kafka-acls --add --allow-principal User:NAME --operation Write --operation Describe --topic {topic}",
+    ),
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: _Said(
+        SinkUnavailable,
+        "the user of sink.sasl may not write to Kafka at {servers}, or not make topics there",
+        "allow Write on the topics, and where sink.topics.create is true also Create",
+    ),
+    KafkaError.INVALID_REPLICATION_FACTOR: _NOT_MADE,
+    KafkaError.INVALID_PARTITIONS: _NOT_MADE,
+    KafkaError.INVALID_CONFIG: _NOT_MADE,
+    KafkaError.POLICY_VIOLATION: _NOT_MADE,
+    KafkaError.TOPIC_EXCEPTION: _Said(
+        SinkMisconfigured, "{topic} cannot be a topic: {reason}", "choose another events.topic_prefix"
+    ),
+    KafkaError.KAFKA_STORAGE_ERROR: _Said(
+        SinkUnavailable,
+        "a broker cannot store {topic}: {reason}",
+        "free space on the broker's disk or mend it; delivery then goes on by itself",
+    ),
+    KafkaError._INVALID_ARG: _Said(
+        SinkMisconfigured, "librdkafka does not take this sink's configuration: {reason}", "correct sink.settings"
+    ),
+    KafkaError._CONFLICT: _Said(
+        SinkMisconfigured, "librdkafka does not take this sink's configuration: {reason}", "correct sink.settings"
+    ),
+    KafkaError.UNSUPPORTED_VERSION: _Said(
+        SinkMisconfigured,
+        "the brokers of {servers} are too old: {reason}",
+        "Kafka 2.4 or newer is needed",
+    ),
+}
+
+
+def translate(error: KafkaError, servers: str, topic: str = "") -> SinkError:
+    """What an operator reads: SinkUnavailable where opening anew may help, else SinkMisconfigured.
+
+    `topic` is the one that the error is about, if any. A code that is not in the table is retryable.
+    """
+    if topic and error.code() in REFUSED:
+        return SinkUnavailable(
+            f"{topic} refused a batch for one of its events: {reason(error)}",
+            "nothing to do: the events are delivered again one by one, and the one is found",
+        )
+    said = _BY_CODE.get(error.code(), _FORGOTTEN)
+    values = {"topic": topic or "asked for", "servers": servers, "reason": reason(error)}
+    hint = said.hint.replace("{topic}", topic)
+    return said.kind(said.cause.format(**values), hint)
+
+
+def rejected(error: KafkaError, event: Event) -> Rejected:
+    """One event that a broker, or librdkafka before it, refuses for good."""
+    if error.code() in TOO_LARGE:
+        size_bytes = len(event.key or b"") + len(event.value or b"")
+        return Rejected(
+            event,
+            f"its {size_bytes:,} bytes are more than {event.topic} takes",
+            "raise max.message.bytes of the topic; where it is no limit, message.max.bytes in sink.settings",
+        )
+    if event.key is None:
+        return Rejected(
+            event,
+            f"{event.topic} takes no event without a key",
+            "give the table a primary key, or set cleanup.policy of the topic to delete",
+        )
+    return Rejected(event, f"{event.topic} refused it: {reason(error)}", "see the broker's log for what it checks")
+
+
+def reason(error: KafkaError) -> str:
+    """librdkafka's text without its own bookkeeping."""
+    return _NOISE.sub("", error.str())

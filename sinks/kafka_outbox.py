@@ -1,0 +1,137 @@
+"""One idempotent producer, from its first event to its first error."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from schema.event import Event
+from sinks.errors import SinkUnavailable
+from sinks.kafka_config import KafkaConfig
+from sinks.kafka_errors import reason
+
+POLL_S = 0.25
+TELL_AFTER_S = 10.0
+
+Headers = list[tuple[str, str | bytes | None]] | None
+
+log = structlog.get_logger("tailrace")
+
+
+class NotDelivered(Exception):
+    """The first error that librdkafka reported. `topic` is "" where the whole producer failed."""
+
+    def __init__(self, error: KafkaError, topic: str) -> None:
+        super().__init__(error.str())
+        self.error = error
+        self.topic = topic
+
+
+class Outbox:
+    """What waits for an acknowledgement. After an error only `close` is called.
+
+    `produce` is librdkafka's own, for the hot path: BufferError and KafkaException mean that the event was not taken,
+    and `put` says why or waits for room. Reports come for errors only, during `put`, `serve` and `settle`.
+    """
+
+    def __init__(self, config: KafkaConfig, ask: Callable[[], None]) -> None:
+        """`ask` raises SinkError where the cluster does not answer. Raises KafkaException for settings it refuses."""
+        self._servers = config.bootstrap_servers
+        self._patience_s = config.delivery_timeout_s
+        self._ask = ask
+        self._first: tuple[KafkaError, Message] | None = None
+        self._fatal: KafkaError | None = None
+        self._trouble: KafkaError | None = None
+        self._producer = Producer(
+            {**config.producer(), "on_delivery": self._keep_first, "error_cb": self._remember_trouble}
+        )
+        self.produce = self._producer.produce
+
+    def put(self, event: Event, headers: Headers) -> None:
+        """Take one event, waiting for room as long as others are acknowledged. Raises NotDelivered, SinkError."""
+        stall = _Stall()
+        while True:
+            try:
+                return self.produce(event.topic, event.value, event.key, headers=headers)
+            except BufferError:
+                self.serve(POLL_S)
+                self._bear(stall.seconds(len(self._producer)))
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._FATAL:
+                    raise NotDelivered(error.args[0], event.topic) from error
+                self._fatal = error.args[0]
+                self.settle()  # the report of the event that it began with is on its way
+
+    def serve(self, timeout_s: float = 0) -> None:
+        """Take the reports that are there. Raises NotDelivered."""
+        self._call(self._producer.poll, timeout_s)
+        self._raise_first()
+
+    def settle(self) -> None:
+        """Return only when every event is acknowledged. Raises NotDelivered, SinkError."""
+        stall = _Stall()
+        while left := self._call(self._producer.flush, POLL_S):
+            self._raise_first()
+            self._bear(stall.seconds(left))
+        self._raise_first()
+        if self._fatal is not None:
+            raise NotDelivered(self._fatal, "")
+
+    def close(self) -> None:
+        """Send nothing more."""
+        with suppress(KafkaException, SystemError):
+            self._producer.purge()
+            self._producer.close()
+
+    def _call(self, call: Callable[[float], int], timeout_s: float) -> int:
+        """What is left. A fatal error is raised by librdkafka's binding, in midst of the reports that explain it; a
+        report that is called while it is raised makes it a SystemError."""
+        try:
+            return call(timeout_s)
+        except (KafkaException, SystemError) as error:
+            cause = error if isinstance(error, KafkaException) else error.__cause__
+            self._fatal = cause.args[0] if isinstance(cause, KafkaException) else KafkaError(KafkaError._FATAL)
+            return len(self._producer)
+
+    def _raise_first(self) -> None:
+        if self._first is not None:
+            error, message = self._first
+            raise NotDelivered(error, message.topic() or "")
+
+    def _bear(self, stalled_s: float) -> None:
+        """Say once that nothing moves; give up where that has lasted too long."""
+        if stalled_s >= self._patience_s:
+            self._ask()
+            raise SinkUnavailable(
+                f"Kafka at {self._servers} answers, but acknowledged no event for {stalled_s:.0f} s",
+                "look in the brokers' logs for a partition without a leader, for fewer replicas in sync than"
+                " min.insync.replicas, or for a full disk; it is tried again",
+            )
+        if stalled_s >= TELL_AFTER_S and self._trouble is not None:
+            log.warning(f"Kafka at {self._servers} acknowledges nothing: {reason(self._trouble)}; still trying")
+            self._trouble = None
+
+    def _keep_first(self, error: KafkaError, message: Message) -> None:
+        # No call in here: a fatal error may be set already, see _call.
+        if self._first is None:
+            self._first = error, message
+
+    def _remember_trouble(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._trouble = error
+
+
+class _Stall:
+    """Since when no acknowledgement has come."""
+
+    def __init__(self) -> None:
+        self._least = -1
+        self._since_s = time.monotonic()
+
+    def seconds(self, left: int) -> float:
+        if self._least < 0 or left < self._least:
+            self._least = left
+            self._since_s = time.monotonic()
+        return time.monotonic() - self._since_s
