@@ -195,7 +195,9 @@ class Kafka:
     def produce(self, topic: str, *items: tuple[bytes | None, bytes | None], **settings: Any) -> None:
         """(key, value) in this order, acknowledged by all; raises KafkaException for the first that was refused."""
         refused: list[KafkaError] = []
-        producer = Producer({**self.client, "acks": "all", "enable.idempotence": True, **_dotted(settings)})
+        # In order without idempotence, which turns what one event meets into the producer's fatal error.
+        in_order = {"acks": "all", "max.in.flight": 1}
+        producer = Producer({**self.client, **in_order, **_dotted(settings)})
         for key, value in items:
             producer.produce(
                 topic, value=value, key=key, on_delivery=lambda error, _: refused.append(error) if error else None
