@@ -1,6 +1,7 @@
 """Fixtures that every test may ask for; what they give is described in tests/servers.py."""
 
 import signal
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests import kafka_servers, mysql_servers, registry_servers
 from tests.kafka_servers import Kafka, LocalKafka, OwnKafka
 from tests.mysql_servers import Address, Kind, LocalMysql, MysqlDatabase, OwnMysql
 from tests.registry_servers import LocalRegistry, OwnRegistry, Registry
-from tests.servers import VERSIONS, Database, OwnPostgres, Tailrace, find_server, serve, start_programs
+from tests.servers import VERSIONS, Database, OwnPostgres, Tailrace, find_server, serve, skip, start_programs
 
 # A shell's background job ignores Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -142,6 +143,26 @@ def own_kafka() -> Iterator[OwnKafkaFactory]:
     yield start
     for own in started:
         own.remove()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a disk of so many bytes; ask for it before the server that fills it: `small_disk(16 << 20)`."""
+    mounted: list[Path] = []
+
+    def mount(size_bytes: int) -> Path:
+        folder = tmp_path / f"disk-{len(mounted)}"
+        folder.mkdir()
+        options = ["-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
+        done = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
+        if done.returncode:
+            skip(f"no disk can be mounted here: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture(scope="session")
