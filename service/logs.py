@@ -50,6 +50,7 @@ def configure(connector: str = "", secrets: Iterable[str] = (), *, debug: bool =
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if debug else logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.DEBUG if debug else logging.WARNING)  # a line for each request
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

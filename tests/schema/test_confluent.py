@@ -38,7 +38,7 @@ def opened(registry: Registry) -> Iterator[Opens]:
     made: list[ConfluentRegistry] = []
 
     def open_(url: str = "", **keys: Any) -> ConfluentRegistry:
-        made.append(ConfluentRegistry(config(url or registry.url, **keys)))
+        made.append(ConfluentRegistry(config(url or registry.url, **{"timeout_s": 60, **keys})))
         return made[-1]
 
     yield open_

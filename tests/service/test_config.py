@@ -25,6 +25,10 @@ def source(**keys: Any) -> dict[str, Any]:
     return {**CONNECTOR, "source": {**POSTGRES, **keys}}
 
 
+def registry(**keys: Any) -> dict[str, Any]:
+    return {**CONNECTOR, "registry": {"type": "confluent", "url": "http://registry:8081", **keys}}
+
+
 def postgres(file: Path) -> PostgresConfig:
     loaded = config.load(file).source
     assert isinstance(loaded, PostgresConfig)
@@ -121,6 +125,14 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
         ({"source": POSTGRES, "sink": {"type": "stdout"}}, "name: is missing; accepted: Unique"),
         ({**CONNECTOR, "errors": {"rejected": "dql"}}, 'errors.rejected: "dql" is not known; did you mean "dlq"?'),
         (source(user="${env:USER}"), "source.user: ${env:USER} is not read here"),
+        ({**CONNECTOR, "registry": {}}, "registry.type: is missing; accepted: local, confluent"),
+        (registry(url="registry:8081"), 'registry.url: "registry:8081" is no address; accepted: http://HOST:PORT/PATH'),
+        (registry(url="http://me:secret@x"), "registry.url: holds a user; accepted: `user` and `password` as keys"),
+        (registry(url="http://x,http://y:0"), 'registry.url: "http://y:0" is no address; accepted: http://HOST:PORT'),
+        (registry(user="me"), "registry: user and password belong together; accepted: both or none"),
+        (registry(tls={"ca": "/ca.pem"}), "registry: tls belongs to an https:// url"),
+        (registry(tls={"key": "/key.pem"}), "registry.tls: key belongs to `cert`"),
+        (registry(incompatible="ignore"), 'registry.incompatible: "ignore" is not known; accepted: stop'),
         ("[]", "holds no connector; accepted: a JSON object"),
         ('{"name": "a",\n "sink": }', "line 2, column 10: not valid JSON"),
         ('{"name": "a", "name": "b"}', "name stands twice in one object"),
@@ -223,6 +235,7 @@ def test_the_json_schema_knows_every_key_and_every_type() -> None:
         schema["properties"]
     )
     assert schema["required"] == ["name", "source", "sink"]
-    assert {"PostgresConfig", "MysqlConfig", "MariadbConfig", "Tls", "MysqlTls"} <= set(schema["$defs"])
+    models = {"PostgresConfig", "MysqlConfig", "MariadbConfig", "Tls", "MysqlTls", "LocalConfig", "ConfluentConfig"}
+    assert models <= set(schema["$defs"])
     assert "stdout" in json.dumps(schema["properties"]["sink"])
     assert schema["$defs"]["PostgresConfig"]["additionalProperties"] is False

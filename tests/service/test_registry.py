@@ -1,0 +1,162 @@
+"""A connector whose versions are kept in a real schema registry, as its operator and its readers see it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from service import exits
+from tests.registry_servers import Registry
+from tests.schema.registry_proxy import Proxy, answers
+from tests.servers import VERSIONS, Database, Tailrace, until
+from tests.sinks.readers import read_files
+
+newest = pytest.mark.parametrize("postgres_server", VERSIONS[-1:], ids=["postgres18"], indirect=True)
+pytestmark = [pytest.mark.postgres, newest]
+
+
+@pytest.fixture
+def proxy(registry: Registry) -> Iterator[Proxy]:
+    proxy = Proxy(registry.url)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def orders(postgres: Database, registry: Registry) -> str:
+    """A table of one row; the name of its topic."""
+    postgres.execute("create table orders (id int primary key, note text)")
+    postgres.execute("insert into orders values (1, 'first')")
+    return f"{registry.prefix}.public.orders"
+
+
+def connector(postgres: Database, registry: Registry, url: str, **keys: Any) -> dict[str, Any]:
+    return postgres.connector(
+        events={"topic_prefix": registry.prefix},
+        registry={"type": "confluent", "url": url, **keys},
+        errors={"retry_for_s": 600},
+    )
+
+
+def delivered(postgres: Database) -> list[Any]:
+    """What followed on each row, in order: its columns as they are after the change."""
+    return [row.value["after"] for row in read_files(postgres.folder / "out")]
+
+
+def position(tailrace: Tailrace) -> str:
+    """The stored offset."""
+    (line,) = [line for line in tailrace("offsets", "show", "shop").stdout.splitlines() if line.startswith("position")]
+    return line
+
+
+def test_versions_are_registered_and_stay_the_same_at_the_next_start(
+    postgres: Database, tailrace: Tailrace, registry: Registry, orders: str
+) -> None:
+    tailrace.catch_up(connector(postgres, registry, registry.url))
+    assert registry.subjects() == [f"{orders}-key", f"{orders}-value"]
+    postgres.execute("insert into orders values (2, 'second')")
+    tailrace.catch_up(connector(postgres, registry, registry.url))
+    assert registry.versions(f"{orders}-value") == [1]
+    postgres.execute("alter table orders add column total int")
+    postgres.execute("insert into orders values (3, 'third', 30)")
+    tailrace.catch_up(connector(postgres, registry, registry.url))
+    assert registry.versions(f"{orders}-key") == [1]
+    assert registry.versions(f"{orders}-value") == [1, 2]
+    assert [row["id"] for row in delivered(postgres)] == [1, 2, 3]
+    assert "total" in registry.version(f"{orders}-value")["schema"]
+
+
+def test_a_registry_that_is_down_holds_events_back_until_it_answers(
+    postgres: Database, tailrace: Tailrace, registry: Registry, proxy: Proxy, orders: str
+) -> None:
+    tailrace.catch_up(connector(postgres, registry, proxy.url))
+    running = tailrace.run(connector(postgres, registry, proxy.url))
+    proxy.fault = answers(503)
+    postgres.execute("alter table orders add column total int")
+    for nth in (2, 3):
+        postgres.execute("insert into orders values (%s, 'more', %s)", nth, nth)
+    running.wait_for("could not look up a schema")
+    stored = position(tailrace)
+    assert registry.versions(f"{orders}-value") == [1]
+    assert not any("total" in row for row in delivered(postgres))
+    running.wait_for("retry_in_s")
+    assert position(tailrace) == stored
+    proxy.fault = None
+    until(lambda: registry.versions(f"{orders}-value") == [1, 2], "the new version is registered")
+    assert running.stop() == exits.DONE
+    tailrace.catch_up(connector(postgres, registry, proxy.url))
+    assert list(dict.fromkeys(row["id"] for row in delivered(postgres))) == [1, 2, 3]
+    assert "delivery goes on from the last offset" in running.stderr
+
+
+def test_an_incompatible_version_stops_the_connector_until_the_registry_lets_it_in(
+    postgres: Database, tailrace: Tailrace, registry: Registry, orders: str
+) -> None:
+    shop = connector(postgres, registry, registry.url)
+    tailrace.catch_up(shop)
+    registry.require(f"{orders}-value", "BACKWARD")
+    stored = position(tailrace)
+    postgres.execute("alter table orders alter column note type int using 7")
+    postgres.execute("insert into orders values (2, 22)")
+    for _ in range(2):
+        stopped = tailrace("run", tailrace.write(shop), "--until-caught-up")
+        assert stopped.returncode == exits.FATAL
+        (said,) = [json.loads(line) for line in stopped.stderr.splitlines() if "not compatible" in line]
+        assert said["event"].startswith(f"connector shop: {orders}-value: the new version is not compatible: ")
+        assert "note changed from string to int" in said["event"]
+        assert f'PUT {registry.url}/config/{orders}-value with {{"compatibility": "NONE"}}' in said["hint"]
+        assert registry.versions(f"{orders}-value") == [1]
+        assert position(tailrace) == stored
+    registry.require(f"{orders}-value", "NONE")
+    tailrace.catch_up(shop)
+    assert delivered(postgres)[-1] == {"id": 2, "note": 22}
+    assert registry.versions(f"{orders}-value") == [1, 2]
+
+
+def test_check_tells_whether_the_registry_would_take_schemas(
+    postgres: Database, tailrace: Tailrace, registry: Registry, proxy: Proxy, orders: str
+) -> None:
+    file = tailrace.write(connector(postgres, registry, proxy.url))
+    found = tailrace("check", file)
+    assert f"ok    shop: the schema registry {proxy.url} takes new schemas" in found.stdout
+    assert found.returncode == exits.DONE
+    assert registry.subjects() == []
+    proxy.fault = answers(401)
+    found = tailrace("check", file)
+    assert found.returncode == exits.FINDINGS
+    assert f"fail  shop: the schema registry {proxy.url} could not take a schema of {registry.prefix}." in found.stdout
+    assert "set registry.user and registry.password, or registry.token" in found.stdout
+
+
+def test_a_secret_of_the_registry_is_shown_nowhere(
+    postgres: Database,
+    tailrace: Tailrace,
+    registry: Registry,
+    proxy: Proxy,
+    orders: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REGISTRY_TOKEN", "t0k3n-of-the-registry")
+    proxy.fault = answers(401, '{"message": "t0k3n-of-the-registry is not known"}')
+    shop = connector(postgres, registry, proxy.url, token="${env:REGISTRY_TOKEN}")
+    stopped = tailrace("--debug", "run", tailrace.write(shop), "--until-caught-up")
+    assert stopped.returncode == exits.FATAL
+    assert "correct registry.token, which the registry does not accept" in stopped.stderr
+    assert "t0k3n-of-the-registry" not in stopped.stderr + stopped.stdout
+
+
+def test_tail_shows_events_and_registers_nothing(
+    postgres: Database, tailrace: Tailrace, registry: Registry, proxy: Proxy, orders: str
+) -> None:
+    tailrace.catch_up(connector(postgres, registry, registry.url))
+    postgres.execute("alter table orders add column total int")
+    running = tailrace.start("tail", tailrace.write(connector(postgres, registry, proxy.url)), "-n", "1")
+    until(lambda: _inserted(postgres) and running.stdout, "tail shows an event")
+    assert '"total":5' in running.stdout
+    assert registry.versions(f"{orders}-value") == [1]
+
+
+def _inserted(postgres: Database) -> bool:
+    postgres.execute("insert into orders select max(id) + 1, 'seen', 5 from orders")
+    return True
