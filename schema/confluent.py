@@ -3,13 +3,17 @@
 Source: Confluent's "Schema Registry API Reference" and "Subject name strategy".
 """
 
+import itertools
 import json
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from threading import Lock
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
+
+import structlog
 
 from schema.avro_text import schema_text
 from schema.change import Avro
@@ -18,6 +22,8 @@ from schema.confluent_http import Conflict, NotASchema, RegistryApi
 from schema.errors import IncompatibleVersion, RegistryFailed, RegistryRefused
 from schema.registry import RegisteredVersion
 from schema.versions import diff
+
+log = structlog.get_logger("tailrace")
 
 Part = TypeVar("Part", str, int, bool)
 
@@ -45,13 +51,13 @@ class ConfluentRegistry:
     def register(self, subject: str, schema: Avro) -> RegisteredVersion:
         """As the protocol says; looked up first, so that a schema which is there makes no version.
 
-        Raises IncompatibleVersion before anything is registered, RegistryFailed, RegistryRefused.
+        Raises IncompatibleVersion (policy `stop`) before anything is registered, RegistryFailed, RegistryRefused.
         """
         name, text = subject_name(self._config.subjects, subject, schema), schema_text(schema)
         with self._lock:
             known = self._registered.get((name, text))
             if known is None:
-                known = self._look_up(name, text) or self._add(name, text)
+                known = self._look_up(name, text) or self._admitted(name, text)
                 self._registered[name, text] = known
                 self._schemas[known.id] = schema
         return known
@@ -99,6 +105,25 @@ class ConfluentRegistry:
         answer = self._api.ask(f"look up a schema of {subject}", "POST", f"/subjects/{_quoted(subject)}", _body(text))
         return None if answer is None else _version(answer)
 
+    def _admitted(self, subject: str, text: str) -> RegisteredVersion:
+        """Added under `subject`, or by policy under the first of ``SUBJECT-v2``, ``-v3`` ... that takes it."""
+        try:
+            return self._add(subject, text)
+        except IncompatibleVersion as incompatible:
+            if self._config.incompatible == "stop":
+                raise
+            refused = incompatible
+        names = (f"{subject}-v{nth}" for nth in itertools.count(2))
+        return next(filter(None, (self._elsewhere(name, text, refused) for name in names)))
+
+    def _elsewhere(self, subject: str, text: str, refused: IncompatibleVersion) -> RegisteredVersion | None:
+        found = self._look_up(subject, text)
+        if found is None:
+            with suppress(IncompatibleVersion):
+                found = self._add(subject, text)
+                log.warning(f"{refused}; it is version {found.version} of the subject {subject}", id=found.id)
+        return found
+
     def _add(self, subject: str, text: str) -> RegisteredVersion:
         self._refuse_incompatible(subject, text)
         doing = f"register a schema of {subject}"
@@ -129,7 +154,8 @@ class ConfluentRegistry:
             subject,
             reasons,
             f"let this version in by PUT {self._api.url}/config/{_quoted(subject)} with "
-            '{"compatibility": "NONE"}, start the connector, and set the level back',
+            '{"compatibility": "NONE"}, start the connector, and set the level back; '
+            'or set registry.incompatible to "new_subject"',
         )
 
     def _differences(self, subject: str, text: str) -> list[str]:

@@ -64,8 +64,10 @@ class ConfluentConfig(BaseModel):
         description="How subjects are named: topic: TOPIC-key and TOPIC-value; record: the schema's name; "
         "topic-record: both.",
     )
-    incompatible: Literal["stop"] = Field(
-        default="stop", description="A table's new version that the registry finds incompatible: stop with exit 3."
+    incompatible: Literal["stop", "new_subject"] = Field(
+        default="stop",
+        description="A table's new version that the registry finds incompatible: stop with exit 3, or register it "
+        "under SUBJECT-v2 and go on.",
     )
 
     @property

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from schema.registry import RegisteredVersion, Registry
 from schema.versions import diff as difference
 from service.cli_offsets import DEFAULT_STATE, StateFolder, echo_table
 from service.refused import Refused
+from service.registries import Kept, everywhere
 from service.state import State
 
 app = typer.Typer(no_args_is_help=True, help="Look at the versions of each table's events.")
@@ -23,13 +24,18 @@ FINDINGS = 1
 @app.command("list")
 def list_(state: StateFolder = DEFAULT_STATE) -> None:
     """List every subject with its latest version."""
-    with _registry(state) as registry:
-        latest = [(subject, registry.versions(subject)[-1]) for subject in registry.subjects()]
-    if not latest:
+    with _everywhere(state) as kept:
+        rows = [
+            (subject, str(version.version), str(version.id), one.name)
+            for one in kept
+            for subject in one.subjects()
+            for version in one.registry.versions(subject)[-1:]
+        ]
+    if not rows:
         typer.echo(f"no schemas are stored in {state}", err=True)
         return
-    rows = [(subject, str(version.version), str(version.id)) for subject, version in latest]
-    echo_table([("SUBJECT", "VERSION", "ID"), *rows])
+    columns = 3 if len(kept) == 1 else 4
+    echo_table([row[:columns] for row in [("SUBJECT", "VERSION", "ID", "REGISTRY"), *rows]])
 
 
 @app.command()
@@ -39,7 +45,8 @@ def show(
     state: StateFolder = DEFAULT_STATE,
 ) -> None:
     """Print one version as an Avro schema."""
-    with _registry(state) as registry:
+    with _everywhere(state) as kept:
+        registry = _holder(kept, subject)
         found = _find(registry, subject, version)
         typer.echo(json.dumps(registry.schema(found.id), indent=2))
 
@@ -52,7 +59,8 @@ def diff(
     state: StateFolder = DEFAULT_STATE,
 ) -> None:
     """Say what changed between two versions; exit 1 where readers of B cannot read events of A."""
-    with _registry(state) as registry:
+    with _everywhere(state) as kept:
+        registry = _holder(kept, subject)
         after = _find(registry, subject, new)
         before = _find(registry, subject, old if old is not None else max(1, after.version - 1))
         found = difference(registry.schema(before.id), registry.schema(after.id))
@@ -65,11 +73,16 @@ def diff(
     typer.echo(f"compatible: a reader of version {after.version} can read events of {before.version}")
 
 
+def _holder(kept: list[Kept], subject: str) -> Registry:
+    for one in kept:
+        if one.registry.versions(subject):
+            return one.registry
+    known = ", ".join(subject for one in kept for subject in one.subjects()) or "none"
+    raise Refused(f"{subject} is not a subject of this state", f"these are: {known}")
+
+
 def _find(registry: Registry, subject: str, version: int | None) -> RegisteredVersion:
     versions = registry.versions(subject)
-    if not versions:
-        known = ", ".join(registry.subjects()) or "none"
-        raise Refused(f"{subject} is not a subject of this state", f"these are: {known}")
     found = [known for known in versions if version in (None, known.version)]
     if not found:
         raise Refused(f"{subject} has no version {version}", f"its versions are 1 to {versions[-1].version}")
@@ -77,6 +90,8 @@ def _find(registry: Registry, subject: str, version: int | None) -> RegisteredVe
 
 
 @contextmanager
-def _registry(directory: Path) -> Iterator[Registry]:
-    with closing(State.open(directory, create=False).registry()) as registry:
-        yield registry
+def _everywhere(directory: Path) -> Iterator[list[Kept]]:
+    with everywhere(State.open(directory, create=False)) as found:
+        for error in found.unread:
+            typer.echo(f"not shown, where its registry is another: {error}", err=True)
+        yield found.kept

@@ -172,6 +172,11 @@ class State:
             row = db.execute("select config_path from connector where name = ?", (connector,)).fetchone()
         return Path(row[0]) if row else None
 
+    def config_paths(self) -> list[Path]:
+        """The file of every connector that ran with this state, as it last did."""
+        with self._reported(), closing(self._connect()) as db:
+            return [Path(row[0]) for row in db.execute("select config_path from connector order by name")]
+
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         db.execute("pragma synchronous = full")

@@ -21,15 +21,14 @@ from typing import Any
 import structlog
 
 import connectors
-import schema
 import sinks
 from offsets.errors import ConnectorRunning
 from schema.event import DeadLetter
-from schema.registry import Registry
 from service import __version__, config, exits, logs, secrets
 from service.backoff import Backoff
 from service.dead_letters import DeadLetters
 from service.pipeline import Delivery, Pipeline
+from service.registries import open_registry
 from service.state import Hold, State
 from sinks.errors import ReaderGone
 
@@ -105,7 +104,7 @@ class _Attempts:
         self._checkpoints = lambda: 0
         with (
             closing(self._state.offsets()) as offsets,
-            closing(_registry(connector, self._state)) as registry,
+            closing(open_registry(connector, self._state)) as registry,
             closing(self._state.dead_letters()) as dead_letters,
             closing(self._state.snapshot_requests()) as requests,
         ):
@@ -128,14 +127,6 @@ class _Attempts:
             pipeline.run(self._stop, self._until_caught_up)
             offset = offsets.load(connector.name)
             log.info("stopped", position=offset.position.token if offset else "none")
-
-
-def _registry(connector: config.Connector, state: State) -> Registry:
-    """Where the connector's versions are kept. Raises RegistryFailed."""
-    if connector.registry_type == "local":
-        return state.registry()
-    registry: Registry = schema.load(connector.registry_type)(secrets.resolve(connector.registry))
-    return registry
 
 
 def _retry_for_s(error: Exception, connector: config.Connector) -> float:

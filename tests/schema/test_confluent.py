@@ -192,6 +192,22 @@ def test_a_version_that_only_registering_finds_incompatible_is_refused(
     assert registry.versions(orders) == [1, 2]
 
 
+def test_an_incompatible_version_gets_a_subject_of_its_own_where_that_is_asked_for(
+    registry: Registry, opened: Opens, orders: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = ("int", "string", "boolean")
+    given = [opened(incompatible="new_subject").register(orders, record(id=kind)) for kind in kinds]
+    assert registry.subjects() == [orders, f"{orders}-v2", f"{orders}-v3"]
+    assert [registered.version for registered in given] == [1, 1, 1]
+    assert [registry.schema(registered.id) for registered in given] == [record(id=kind) for kind in kinds]
+    said = capsys.readouterr().out
+    assert f"id changed from int to string; it is version 1 of the subject {orders}-v2" in said
+    assert [opened(incompatible="new_subject").register(orders, record(id=kind)) for kind in kinds] == given
+    assert capsys.readouterr().out == ""
+    assert opened(incompatible="new_subject").register(orders, record(id="long")).version == 2
+    assert registry.versions(orders) == [1, 2]
+
+
 def test_the_registrys_own_reasons_are_told_in_short(proxy: Proxy, opened: Opens, orders: str) -> None:
     """As Confluent's registry words them, the whole older schema among them."""
     messages = [

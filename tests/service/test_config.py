@@ -132,7 +132,7 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
         (registry(user="me"), "registry: user and password belong together; accepted: both or none"),
         (registry(tls={"ca": "/ca.pem"}), "registry: tls belongs to an https:// url"),
         (registry(tls={"key": "/key.pem"}), "registry.tls: key belongs to `cert`"),
-        (registry(incompatible="ignore"), 'registry.incompatible: "ignore" is not known; accepted: stop'),
+        (registry(incompatible="ignore"), 'registry.incompatible: "ignore" is not known; accepted: stop, new_subject'),
         ("[]", "holds no connector; accepted: a JSON object"),
         ('{"name": "a",\n "sink": }', "line 2, column 10: not valid JSON"),
         ('{"name": "a", "name": "b"}', "name stands twice in one object"),

@@ -114,6 +114,44 @@ def test_an_incompatible_version_stops_the_connector_until_the_registry_lets_it_
     assert registry.versions(f"{orders}-value") == [1, 2]
 
 
+def test_an_incompatible_version_goes_on_under_a_subject_of_its_own_where_that_is_asked_for(
+    postgres: Database, tailrace: Tailrace, registry: Registry, orders: str
+) -> None:
+    shop = connector(postgres, registry, registry.url, incompatible="new_subject")
+    tailrace.catch_up(shop)
+    postgres.execute("alter table orders alter column note type int using 7")
+    postgres.execute("insert into orders values (2, 22)")
+    went_on = tailrace("run", tailrace.write(shop), "--until-caught-up")
+    assert went_on.returncode == exits.DONE
+    assert f"note changed from string to int; it is version 1 of the subject {orders}-value-v2" in went_on.stderr
+    assert delivered(postgres)[-1] == {"id": 2, "note": 22}
+    listed = [line.split(maxsplit=3) for line in tailrace("schemas", "list").stdout.splitlines()]
+    assert listed[0] == ["SUBJECT", "VERSION", "ID", "REGISTRY"]
+    subjects = [f"{orders}-key", f"{orders}-value", f"{orders}-value-v2"]
+    assert [(row[0], row[1], row[3]) for row in listed[1:]] == [(subject, "1", "of shop") for subject in subjects]
+    shown = tailrace("schemas", "show", f"{orders}-value-v2").stdout
+    assert json.loads(shown) == json.loads(registry.version(f"{orders}-value-v2")["schema"])
+
+
+def test_the_versions_of_a_connectors_own_registry_are_listed_and_compared(
+    postgres: Database, tailrace: Tailrace, registry: Registry, orders: str
+) -> None:
+    registry.register(f"{registry.prefix}_other.public.orders-value", {"type": "string"})
+    shop = connector(postgres, registry, registry.url)
+    tailrace.catch_up(shop)
+    postgres.execute("alter table orders add column total int")
+    postgres.execute("insert into orders values (2, 'second', 20)")
+    tailrace.catch_up(shop)
+    listed = tailrace("schemas", "list").stdout
+    assert f"{orders}-value" in listed
+    assert "_other" not in listed, "another's subject, of a prefix that begins with ours"
+    compared = tailrace("schemas", "diff", f"{orders}-value")
+    assert compared.returncode == exits.DONE
+    assert "total was added: int or null" in compared.stdout
+    (tailrace.folder / "shop.json").write_text("{")
+    assert "shop.json: line 1, column 2: not valid JSON" in tailrace("schemas", "list").stderr
+
+
 def test_check_tells_whether_the_registry_would_take_schemas(
     postgres: Database, tailrace: Tailrace, registry: Registry, proxy: Proxy, orders: str
 ) -> None:

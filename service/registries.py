@@ -1,0 +1,58 @@
+"""Where the versions of a connector's events are kept: in the state, or in a registry of its own."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import NamedTuple
+
+import schema
+from schema.avro import adjusted_full_name
+from schema.registry import Registry
+from service import config, secrets
+from service.problems import ConfigError
+from service.state import State
+
+
+def open_registry(connector: config.Connector, state: State) -> Registry:
+    """Raises RegistryFailed, SecretMissing."""
+    if connector.registry_type == "local":
+        return state.registry()
+    registry: Registry = schema.load(connector.registry_type)(secrets.resolve(connector.registry))
+    return registry
+
+
+class Kept(NamedTuple):
+    """A registry; of one that others use too, only the subjects that begin with one of `prefixes`."""
+
+    name: str
+    registry: Registry
+    prefixes: tuple[str, ...] = ("",)
+
+    def subjects(self) -> list[str]:
+        return [subject for subject in self.registry.subjects() if subject.startswith(self.prefixes)]
+
+
+class Everywhere(NamedTuple):
+    """The state's registry first, then those of the connectors that ran with it; `unread` says which cannot be had."""
+
+    kept: list[Kept]
+    unread: list[ConfigError]
+
+
+@contextmanager
+def everywhere(state: State) -> Iterator[Everywhere]:
+    with ExitStack() as opened:
+        found = Everywhere([Kept("local", opened.enter_context(closing(state.registry())))], [])
+        for file in state.config_paths():
+            try:
+                connector = config.load(file)
+            except ConfigError as error:
+                found.unread.append(error)
+                continue
+            if connector.registry_type != "local":
+                registry = opened.enter_context(closing(open_registry(connector, state)))
+                found.kept.append(Kept(f"of {connector.name}", registry, _prefixes(connector.topic_prefix)))
+        yield found
+
+
+def _prefixes(topic_prefix: str) -> tuple[str, ...]:
+    return f"{topic_prefix}.", f"{topic_prefix}-", f"{adjusted_full_name(topic_prefix)}."
