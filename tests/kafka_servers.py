@@ -118,8 +118,14 @@ class LocalKafka:
             finish(started)
 
     def stop(self) -> None:
-        for node in self.nodes:
-            node.stop()
+        """Every node. One that no majority backs any longer waits for it for ever, and is killed."""
+        running = [node for node in self.nodes if node.lives()]
+        majority = len(self.nodes) // 2 + 1
+        for stopped, node in enumerate(running):
+            if len(running) - stopped >= majority:
+                node.stop()
+            else:
+                node.kill()
 
     def kill(self) -> None:
         """kill -9 of every node."""

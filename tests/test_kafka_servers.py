@@ -51,6 +51,8 @@ def test_three_nodes_go_on_without_one_of_them(own_kafka: OwnKafkaFactory) -> No
     assert [record.value for record in kafka.read("orders")] == [b"1", b"2"]
     leader.start()
     until(lambda: kafka.in_sync("orders") == {1, 2, 3}, "the killed node has caught up")
+    kafka.server.stop()
+    assert not [node.id for node in kafka.server.nodes if node.lives()]
 
 
 def test_a_frozen_broker_goes_on_where_it_was(own_kafka: OwnKafkaFactory) -> None:

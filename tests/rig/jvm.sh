@@ -50,7 +50,7 @@ rig_fetch() {
     # shellcheck disable=SC2086 # a goal brings its own options
     mvn -B -ntp -f "$w/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:$goal \
         "-DoutputDirectory=$w/lib" >"$w/log" 2>&1 </dev/null ||
-        { grep -m3 '^\[ERROR\]' "$w/log" >&2; rig_die "cannot download $name (log: $w/log)"; }
+        { tail -n 20 "$w/log" >&2; rig_die "cannot download $name (log: $w/log)"; }
     mv "$w/lib" "$prefix/lib"
     { printf '%s\n' "$name"; (cd "$prefix/lib" && find . -name '*.jar' -printf '%P\n' | sort); } >"$prefix/VERSION.tmp"
     mv "$prefix/VERSION.tmp" "$prefix/VERSION"; rm -rf "$w"; exec 9>&-
