@@ -6,11 +6,13 @@ Source: Debezium's SchemaFactory, Envelope and SchemaNameAdjuster (`schema.name.
 
 import re
 from collections.abc import Iterable
+from struct import Struct
 from typing import Any
 
 from schema.change import Avro, Column, Table
 from schema.errors import Incompatible
 
+_FLOAT = Struct("f")
 _CLOCK = [{"name": name, "type": ["null", "long"], "default": None} for name in ("ts_ms", "ts_us", "ts_ns")]
 _TRANSACTION = {
     "type": "record",
@@ -131,10 +133,15 @@ def _field(name: str, column: Column, declared: set[str]) -> dict[str, Any]:
     if column.default is not None:
         avro = _with_default(avro, column.default.json)
         shown: Avro = [avro, "null"] if column.optional else avro
-        return {"name": name, "type": shown, "default": column.default.json}
+        return {"name": name, "type": shown, "default": _field_default(column.type.avro, column.default.json)}
     if column.optional:
         return {"name": name, "type": ["null", avro], "default": None}
     return {"name": name, "type": avro}
+
+
+def _field_default(avro: Avro, default: Any) -> Any:
+    """A float stands in `connect.default` as it was declared, and here as the double of the same value."""
+    return _FLOAT.unpack(_FLOAT.pack(default))[0] if avro == "float" and isinstance(default, float) else default
 
 
 def _once(avro: Avro, declared: set[str]) -> Avro:

@@ -22,12 +22,11 @@ NO_DAYS = "zeros"
 """Dates that are no dates: Debezium shows NULL or 1970 for them, and we nothing."""
 
 HOUSE_SCHEMA = {
-    # Its text of a default has quotes and backslashes doubled and NUL as two characters; 0.1 is two defaults there.
+    # Its text of a default has quotes and backslashes doubled and NUL as two characters.
     ("defaults", "v"),
     ("defaults", "q"),
     ("defaults", "bi"),
     ("defaults", "vb"),
-    ("defaults", "f1"),
     ("defaults_required", "v"),
     ("defaults_required", "bi"),
     ("defaults_required", "vb"),
