@@ -6,14 +6,15 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.cimpl import NewTopic
 
 from sinks.errors import SinkError
 from sinks.kafka_config import KafkaConfig
 from sinks.kafka_errors import MISSING, translate
 
-ANSWER_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 10.0
 """A broker that starts, or a cluster that elects a controller, has answered by then."""
 POLL_S = 0.05
 BROKERS_DEFAULT = -1
@@ -96,7 +97,11 @@ class Cluster:
             self._admin.poll(0)
             if self._trouble is not None:
                 raise KafkaException(self._trouble)
-        return answer.result(POLL_S)
+        try:
+            return answer.result(0)
+        except TimeoutError:
+            late = KafkaError(KafkaError._TIMED_OUT, f"nothing was said for {ANSWER_TIMEOUT_S:g} s")
+            raise KafkaException(late) from None
 
     def _remember(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:

@@ -141,7 +141,7 @@ class KafkaConfig(Part):
 
     type: Literal["kafka"] = "kafka"
     bootstrap_servers: str = Field(
-        pattern=r"^[^\s,:]+:\d+(, *[^\s,:]+:\d+)*$",
+        pattern=r"^[^\s,]+:\d+(, *[^\s,]+:\d+)*$",
         description="Brokers to ask for the others: host:port, with commas between.",
     )
     compression: Literal["zstd", "lz4", "snappy", "gzip", "none"] = Field(
@@ -236,7 +236,7 @@ class KafkaConfig(Part):
 
 def _is_local(host: str) -> bool:
     try:
-        return host == "localhost" or ip_address(host).is_loopback
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 

@@ -57,7 +57,7 @@ class Outbox:
                 return self.produce(event.topic, event.value, event.key, headers=headers)
             except BufferError:
                 self.serve(POLL_S)
-                self._bear(stall.seconds(len(self._producer)))
+                self._bear(stall, len(self._producer))
             except KafkaException as error:
                 if error.args[0].code() != KafkaError._FATAL:
                     raise NotDelivered(error.args[0], event.topic) from error
@@ -74,7 +74,7 @@ class Outbox:
         stall = _Stall()
         while left := self._call(self._producer.flush, POLL_S):
             self._raise_first()
-            self._bear(stall.seconds(left))
+            self._bear(stall, left)
         self._raise_first()
         if self._fatal is not None:
             raise NotDelivered(self._fatal, "")
@@ -100,8 +100,9 @@ class Outbox:
             error, message = self._first
             raise NotDelivered(error, message.topic() or "")
 
-    def _bear(self, stalled_s: float) -> None:
+    def _bear(self, stall: "_Stall", left: int) -> None:
         """Say once that nothing moves; give up where that has lasted too long."""
+        stalled_s = stall.seconds(left)
         if stalled_s >= self._patience_s:
             self._ask()
             raise SinkUnavailable(
@@ -109,9 +110,10 @@ class Outbox:
                 "look in the brokers' logs for a partition without a leader, for fewer replicas in sync than"
                 " min.insync.replicas, or for a full disk; it is tried again",
             )
-        if stalled_s >= TELL_AFTER_S and self._trouble is not None:
-            log.warning(f"Kafka at {self._servers} acknowledges nothing: {reason(self._trouble)}; still trying")
-            self._trouble = None
+        if stalled_s >= TELL_AFTER_S and not stall.told:
+            stall.told = True
+            why = f": {reason(self._trouble)}" if self._trouble else ""
+            log.warning(f"Kafka at {self._servers} acknowledges nothing{why}; it is tried again")
 
     def _keep_first(self, error: KafkaError, message: Message) -> None:
         # No call in here: a fatal error may be set already, see _call.
@@ -127,11 +129,13 @@ class _Stall:
     """Since when no acknowledgement has come."""
 
     def __init__(self) -> None:
+        self.told = False
         self._least = -1
         self._since_s = time.monotonic()
 
     def seconds(self, left: int) -> float:
         if self._least < 0 or left < self._least:
+            self.told = False
             self._least = left
             self._since_s = time.monotonic()
         return time.monotonic() - self._since_s
