@@ -89,6 +89,7 @@ class Cluster:
 
     def _wait(self, answer: "Future[Answer]") -> Answer:
         """The answer, or KafkaException: at once where every broker has hung up, with the reason they gave."""
+        self._admin.poll(0)  # what it says of connections that ended since it was asked last is no answer
         self._trouble, self._all_down = None, False
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         while not answer.done() and not self._all_down and time.monotonic() < deadline:

@@ -108,6 +108,22 @@ def test_a_broker_frozen_beyond_the_request_timeout_gets_each_event_once(own_kaf
     assert once(numbers(records))
 
 
+def test_a_topic_is_met_first_after_its_broker_was_restarted(own_kafka: OwnKafkaFactory) -> None:
+    kafka = own_kafka()
+    kafka.create_topic("orders")
+    kafka.create_topic("items")
+    sink = opened(kafka.bootstrap)
+    sink.write(batch([change("orders", 1)]))
+    sink.flush()
+    kafka.server.kill()
+    kafka.server.start()
+    sink.write(batch([change("items", 2), change("orders", 3)]))
+    sink.flush()
+    sink.close()
+    assert numbers(kafka.read("orders")) == [1, 3]
+    assert numbers(kafka.read("items")) == [2]
+
+
 def test_a_broker_that_stays_away_is_named_within_the_delivery_timeout(own_kafka: OwnKafkaFactory) -> None:
     kafka = own_kafka()
     kafka.create_topic("orders")
