@@ -131,9 +131,8 @@ def test_ed25519_works_for_queries_and_the_log(own_mysql: OwnMysqlFactory, kind:
     own.execute("install soname 'auth_ed25519'")
     own.execute("create user reader@'%%' identified via ed25519 using password(%s)", PASSWORD)
     own.execute("grant replication slave, binlog monitor, select on *.* to reader@'%'")
-    keys = {"user": "reader", "password": PASSWORD}
-    connect(config_of(own, **keys), application="test").close()
-    with dumping(own, here(own), **keys) as dump:
+    connect(config_of(own, user="reader", password=PASSWORD), application="test").close()
+    with dumping(own, here(own), user="reader", password=PASSWORD) as dump:
         own.execute("create table t (id int primary key)")
         dump.until_sql("create table t")
     assert "reader" in str(refusal(own, user="reader", password="wrong"))
