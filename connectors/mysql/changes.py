@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from connectors.copying import place_of_copied
-from connectors.mysql import rows
+from connectors.mysql import resultset, rows
 from connectors.mysql.copying import moved_key
 from connectors.mysql.json_diff import applied, partial_columns
 from connectors.mysql.names import TableName
@@ -51,9 +51,6 @@ class Change(NamedTuple):
     after: Image | None
     partial: list[int]
     raw: bytes
-
-
-Values = Callable[[CapturedTable, bytes], list[Value]]
 
 
 class Bound:
@@ -135,18 +132,13 @@ class Changes:
         group.nth = nth
         return True
 
-    def copied(
-        self, copied: Copied[CapturedTable], values: Values, source: bytes, limit_bytes: int
-    ) -> tuple[int, bool]:
-        """Append the next rows of a copy, about `limit_bytes`: (their size, whether more follow).
-
-        `values` makes the cells of a line, Avro already.
-        """
+    def copied(self, copied: Copied[CapturedTable], source: bytes, limit_bytes: int) -> tuple[int, bool]:
+        """Append the next rows of a copy, about `limit_bytes`: (their size, whether more follow)."""
         table = copied.table
         size = 0
         for line in copied.rows:
             try:
-                table, row = self._copied_row(table, line, values)
+                table, row = self._copied_row(table, line)
             except Unencodable as error:
                 raw = line if isinstance(line, bytes) else b"\t".join(v if isinstance(v, bytes) else b"" for v in line)
                 self._put_aside(error, raw, place_of_copied(raw))
@@ -158,11 +150,16 @@ class Changes:
                 return size, True
         return size, False
 
-    def _copied_row(self, table: CapturedTable, line: bytes | list[Value], values: Values) -> tuple[CapturedTable, Row]:
+    def _copied_row(self, table: CapturedTable, line: bytes | list[Value]) -> tuple[CapturedTable, Row]:
         """With the version of the table that has room for its NULLs."""
         while True:
             try:
-                return table, table.encoder.whole(values(table, line) if isinstance(line, bytes) else line)
+                if not isinstance(line, bytes):
+                    return table, table.encoder.whole(line)
+                try:
+                    return table, resultset.written(line, table.copier.columns)
+                except FAILED:  # the exact way: it finds the column that is at fault
+                    return table, table.copier.row(resultset.cells(line))
             except NullInRequired as error:
                 table = self._tables.loosened(table, error.column)
 

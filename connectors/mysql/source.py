@@ -231,7 +231,7 @@ class MysqlSource:
         now_ns = time.time_ns()
         reached = self._decoder.reached
         source = copied.table.block.snapshot(reached.file, reached.pos, now_ns)
-        return self._changes.copied(copied, self._copying.values, source, BATCH_BYTES)
+        return self._changes.copied(copied, source, BATCH_BYTES)
 
     def _batch(self, size: int, progress: dict[str, str]) -> Batch | None:
         events = self._changes.take()
