@@ -27,6 +27,7 @@ HOT = [
     "connectors/mysql/structure.py",
     "connectors/mysql/temporal.py",
     "connectors/mysql/vector.py",
+    "connectors/mysql/xa.py",
     "connectors/chunk.py",
     "connectors/snapshot.py",
     "connectors/postgres/arrays.py",

@@ -1,5 +1,6 @@
 """What an engine does for the copy of its tables: its queries, and what their rows mean."""
 
+from collections import Counter
 from collections.abc import Iterator
 from enum import Enum, auto
 from hashlib import blake2b
@@ -9,9 +10,18 @@ from connectors.chunk import Captured, Progress, Read, TableId
 from schema.change import Value
 
 
-def place_of_copied(raw: bytes) -> str:
-    """`DeadLetter.position` of a copied row, which has none in the log: ``copy/`` and a digest of what was read."""
-    return f"copy/{blake2b(raw, digest_size=8).hexdigest()}"
+class Places:
+    """`DeadLetter.position` of copied rows, which have none in the log: ``copy/``, a digest of what was read, and which
+    of the rows that look the same it is.
+    """
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    def next(self, raw: bytes) -> str:
+        digest = blake2b(raw, digest_size=8).hexdigest()
+        self._seen[digest] += 1
+        return f"copy/{digest}/{self._seen[digest]}"
 
 
 class TableName(Protocol):
@@ -42,6 +52,8 @@ class NotRead(Enum):
     """Why there are no rows."""
 
     GONE = auto()
+    REFUSED = auto()
+    """The server cannot evaluate the condition that was asked for."""
     NO_KEY = auto()
     TOO_EARLY = auto()
     """A transaction that was streamed is not visible yet, or the table is locked."""

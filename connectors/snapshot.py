@@ -96,6 +96,7 @@ class Snapshot(Generic[N, T]):
         self._streamed: deque[int] = deque(maxlen=REMEMBERED_TRANSACTIONS)
         self._recent = Recent(copying.hidden)
         self._noted: set[str] = set()
+        self._refused: dict[str, str] = {}
         self._told_at = time.monotonic()
         self.contained: dict[TableId, Contained | None] = {}
 
@@ -149,7 +150,8 @@ class Snapshot(Generic[N, T]):
     def noted(self) -> dict[str, str]:
         """Progress to store with the next position, besides what `delivered` gives; empty where it is forgotten."""
         noted, self._noted = self._noted, set()
-        found = {copy.name.full: copy.progress.dump() for copy in self._copies.values()}
+        found = self._refused | {copy.name.full: copy.progress.dump() for copy in self._copies.values()}
+        self._refused = {}
         return {full: found.get(full, "") for full in noted}
 
     # -- what the stream shows
@@ -341,6 +343,11 @@ class Snapshot(Generic[N, T]):
             del self._copies[copy.name.id]
             self.contained.pop(copy.name.id, None)
             log.warning("snapshot: the table is gone, its copy ends here", table=copy.name.full)
+        elif why is NotRead.REFUSED:
+            del self._copies[copy.name.id]
+            self._refused[copy.name.full] = Progress(copy.name.id, done=True).dump()
+            self._noted.add(copy.name.full)
+            log.warning("snapshot: the server refuses the condition, the copy ends here", table=copy.name.full)
         elif why is NotRead.NO_KEY:
             self._no_key(copy.name)
         else:

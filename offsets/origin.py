@@ -24,7 +24,9 @@ def same_log(one: str, other: str) -> bool:
     if one == other:
         return True
     first, second = facts(one), facts(other)
-    return "system" in first and all(first.get(name) == second.get(name) for name in ("system", "slot", "log"))
+    files = {its["log"] for its in (first, second) if its.get("log")}
+    same = all(first.get(name) == second.get(name) for name in ("system", "slot"))
+    return "system" in first and same and len(files) < 2
 
 
 def refuse_to_go_back(connector: str, stored: Position | None, position: Position) -> None:

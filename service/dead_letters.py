@@ -13,7 +13,8 @@ create table if not exists dead_letter (
     table_name text not null, topic text not null, key blob, value blob,
     position text not null, error text not null
 );
-create unique index if not exists dead_letter_once
+drop index if exists dead_letter_once;
+create unique index if not exists dead_letter_of_row
     on dead_letter (connector, position, topic, coalesce(key, value, x''));
 """
 BUSY_TIMEOUT_S = 30.0
@@ -28,14 +29,14 @@ class DeadLetters:
         self._db.execute("pragma synchronous = full")
 
     def add(self, connector: str, letter: DeadLetter) -> None:
-        """Durable on return; a letter that is there already is left as it is.
+        """Durable on return; a letter for the same row at the same position takes the other's place, behind the rest.
 
-        Positions of copied rows begin anew with each run, so a letter's row counts with its position.
+        Positions of copied rows begin anew with each run, which may find a newer form of the row.
         Raises OffsetStoreFailed, after which the event must not count as delivered.
         """
         try:
             self._db.execute(
-                "insert or ignore into dead_letter"
+                "insert or replace into dead_letter"
                 " (connector, failed_at_ms, table_name, topic, key, value, position, error)"
                 " values (?,?,?,?,?,?,?,?)",
                 (connector, int(time.time() * 1000), *letter),

@@ -13,7 +13,7 @@ import pymysql
 from pymysql.constants import ER, FIELD_TYPE
 
 from connectors.errors import SourceError
-from connectors.mysql.connection import LOCK_TIMEOUT_S, Server, run
+from connectors.mysql.connection import GONE, LOCK_TIMEOUT_S, Server, run, searching
 from connectors.mysql.names import SYSTEM_DATABASES, TableName, quoted
 from connectors.mysql.shape import ColumnShape, TableShape
 from connectors.mysql.tablemap import COMPRESSED_BLOB, COMPRESSED_VARCHAR, ENUM, GEOMETRY, SET, STRING, VECTOR
@@ -113,7 +113,12 @@ class Catalog:
             return None
         documents = {row[0] for row in self._rows(_JSON_SQL, where)} if self._is_mariadb else set[str]()
         shapes = [self._column(f"{database}.{name}", column, documents) for column in columns]
-        key = _key(shapes, self._unique_indexes(database, name))
+        try:
+            key = _key(shapes, self._unique_indexes(database, name))
+        except pymysql.MySQLError as error:
+            if error.args[0] in GONE:
+                return None
+            raise
         if self._is_mariadb and self._hides_its_period(columns, where):
             shapes += [ColumnShape(name, 17, 6, optional=False, declared="timestamp(6)") for name in _PERIOD]
             key = (*key, len(shapes) - 1) if key else key
@@ -143,7 +148,7 @@ class Catalog:
         except pymysql.MySQLError as error:
             if error.args[0] == ER.LOCK_WAIT_TIMEOUT:
                 return False
-            if error.args[0] not in (ER.NO_SUCH_TABLE, ER.BAD_DB_ERROR):
+            if error.args[0] not in GONE:
                 raise
         finally:
             self._rows(f"set session lock_wait_timeout = {LOCK_TIMEOUT_S}")
@@ -154,7 +159,13 @@ class Catalog:
         if not any(map(hides_labels, shape.columns)):
             return shape
         if shape not in self._told:
-            columns = [self._told_column(shape, c) if hides_labels(c) else c for c in shape.columns]
+            try:
+                with searching(self._connection):
+                    columns = [self._told_column(shape, c) if hides_labels(c) else c for c in shape.columns]
+            except pymysql.MySQLError as error:
+                if error.args[0] in GONE:
+                    return shape
+                raise
             self._told[shape] = shape._replace(columns=tuple(columns))
         return self._told[shape]
 

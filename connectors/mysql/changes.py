@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from connectors.copying import place_of_copied
-from connectors.mysql import rows
+from connectors.copying import Places
+from connectors.mysql import resultset, rows
 from connectors.mysql.copying import moved_key
 from connectors.mysql.json_diff import applied, partial_columns
 from connectors.mysql.names import TableName
@@ -53,9 +53,6 @@ class Change(NamedTuple):
     raw: bytes
 
 
-Values = Callable[[CapturedTable, bytes], list[Value]]
-
-
 class Bound:
     """A table as the log names it now, with what reads its rows."""
 
@@ -99,6 +96,7 @@ class Changes:
         self._tables = tables
         self._snapshot = snapshot
         self._dead_letter = dead_letter
+        self._places = Places()
         self._clock = clock(time.time_ns())
         self.group = Group()
         self.events: list[Event] = []
@@ -135,21 +133,16 @@ class Changes:
         group.nth = nth
         return True
 
-    def copied(
-        self, copied: Copied[CapturedTable], values: Values, source: bytes, limit_bytes: int
-    ) -> tuple[int, bool]:
-        """Append the next rows of a copy, about `limit_bytes`: (their size, whether more follow).
-
-        `values` makes the cells of a line, Avro already.
-        """
+    def copied(self, copied: Copied[CapturedTable], source: bytes, limit_bytes: int) -> tuple[int, bool]:
+        """Append the next rows of a copy, about `limit_bytes`: (their size, whether more follow)."""
         table = copied.table
         size = 0
         for line in copied.rows:
             try:
-                table, row = self._copied_row(table, line, values)
+                table, row = self._copied_row(table, line)
             except Unencodable as error:
                 raw = line if isinstance(line, bytes) else b"\t".join(v if isinstance(v, bytes) else b"" for v in line)
-                self._put_aside(error, raw, place_of_copied(raw))
+                self._put_aside(error, raw, self._places.next(raw))
                 continue
             value = table.encoder.read(row, source, self._clock)
             self._append(table, table.encoder.key(row), value)
@@ -158,11 +151,16 @@ class Changes:
                 return size, True
         return size, False
 
-    def _copied_row(self, table: CapturedTable, line: bytes | list[Value], values: Values) -> tuple[CapturedTable, Row]:
+    def _copied_row(self, table: CapturedTable, line: bytes | list[Value]) -> tuple[CapturedTable, Row]:
         """With the version of the table that has room for its NULLs."""
         while True:
             try:
-                return table, table.encoder.whole(values(table, line) if isinstance(line, bytes) else line)
+                if not isinstance(line, bytes):
+                    return table, table.encoder.whole(line)
+                try:
+                    return table, resultset.written(line, table.copier.columns)
+                except FAILED:  # the exact way: it finds the column that is at fault
+                    return table, table.copier.row(resultset.cells(line))
             except NullInRequired as error:
                 table = self._tables.loosened(table, error.column)
 
@@ -298,6 +296,8 @@ def _changes(bound: Bound, event: bytes) -> Iterator[Change]:
     head = rows.head(event)
     at, end = head.rows_at, len(event)
     kind = event[4]
+    if at == end and kind in _INSERTS:  # one row whose image leaves every column out takes no bytes
+        yield Change(None, [UNCHANGED] * len(bound.widths), [], b"")
     while at < end:
         begins = at
         before: Image | None = None
@@ -315,7 +315,7 @@ def _changes(bound: Bound, event: bytes) -> Iterator[Change]:
 def _with_documents(table: CapturedTable, change: Change) -> Image:
     """The new row with its JSON documents whole."""
     assert change.before is not None and change.after is not None, "differences are an update's"
-    after = change.after
+    after = list(change.after)
     for i in change.partial:
         diffs, document = after[i], change.before[i]
         if not isinstance(diffs, bytes):

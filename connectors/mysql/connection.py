@@ -3,6 +3,8 @@
 import re
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import pymysql
@@ -15,6 +17,8 @@ from connectors.mysql.coordinates import Coordinates
 CONNECT_TIMEOUT_S = 30
 ANSWER_S = 300.0
 """So long may a server be silent over a query before it counts as gone."""
+SEARCH_S = 3600.0
+"""So long where it must look through a whole table."""
 LOCK_TIMEOUT_S = 10
 STALL_S = 3600
 """How long the server waits for us to take what it sends: a sink may be slow."""
@@ -36,6 +40,7 @@ _SESSION = {
     "sql_select_limit": "default",
 }
 _NO_LIMIT = {"mysql": "max_execution_time", "mariadb": "max_statement_time"}
+GONE = (ER.NO_SUCH_TABLE, ER.BAD_DB_ERROR)
 _SAME_SERVER_ID = 4052
 """MariaDB's; MySQL has it among the fatal errors of reading the log."""
 _START_ANEW = "run `tailrace offsets reset NAME` and start again: every table is copied anew"
@@ -186,6 +191,16 @@ def _executed(connection: "pymysql.connections.Connection[Any]", server: Server)
     if server.flavor == "mariadb":
         return text_of(connection, "select @@global.gtid_binlog_pos")
     return text_of(connection, "select @@global.gtid_executed") if server.gtids else ""
+
+
+@contextmanager
+def searching(connection: Any) -> Iterator[None]:
+    """Queries in here may take SEARCH_S until their first row."""
+    connection._read_timeout = SEARCH_S
+    try:
+        yield
+    finally:
+        connection._read_timeout = ANSWER_S
 
 
 def text_of(connection: "pymysql.connections.Connection[Any]", sql: str) -> str:

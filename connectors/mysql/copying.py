@@ -8,39 +8,37 @@ without GTIDs no more can hide than there are sessions.
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from typing import Any, NamedTuple
 
 import pymysql
+import structlog
 from pymysql.constants import ER, FIELD_TYPE
 
 from connectors.chunk import AGAIN_ROWS, Key, Progress, Read
 from connectors.copying import Limit, NotRead, Piece, Reader
-from connectors.mysql import connection as connections
 from connectors.mysql.catalog import Catalog
 from connectors.mysql.charsets import UTF8
 from connectors.mysql.config import MysqlConfig
-from connectors.mysql.connection import Server, connect, end_of_log, run
+from connectors.mysql.connection import GONE, Server, connect, end_of_log, run, searching, source_error
 from connectors.mysql.coordinates import Coordinates, order
 from connectors.mysql.names import TableName, quoted
 from connectors.mysql.resultset import cells
-from connectors.mysql.select import select_lines
+from connectors.mysql.select import begin_select, rest_of_select, select_lines
 from connectors.mysql.shape import ColumnShape, TableShape
 from connectors.mysql.table import CapturedTable, Tables
 from connectors.mysql.types import key_expression, key_literal, select_expression
 from schema.change import Value
 
-SEARCH_S = 3600.0
-"""So long may the server look for the next rows that fulfil a condition."""
 LOCK_S = 1
 LOCK_EVERY_S = 5.0
 APPLIERS = 1_100
 """Sessions that `max_connections` does not count: replication's workers, 1,024 at most, and scheduled events."""
-_GONE = (ER.NO_SUCH_TABLE, ER.BAD_DB_ERROR)
 _ALTERED = (ER.BAD_FIELD_ERROR, ER.TABLE_DEF_CHANGED)
-_MISTAKEN = (ER.BAD_FIELD_ERROR, ER.INVALID_GROUP_FUNC_USE, ER.SP_DOES_NOT_EXIST, ER.OPERAND_COLUMNS)
 _INTEGERS = (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG)
 _STRINGS = (FIELD_TYPE.VARCHAR, FIELD_TYPE.VAR_STRING, FIELD_TYPE.STRING)
+log = structlog.get_logger("tailrace")
+
 _PINNED = "start transaction with consistent snapshot"
 
 
@@ -62,6 +60,7 @@ class MysqlReader:
 
     def __init__(
         self,
+        config: MysqlConfig,
         connection: Any,
         server: Server,
         streamed_gtids: Callable[[], str],
@@ -70,6 +69,7 @@ class MysqlReader:
         owns: bool,
     ) -> None:
         """`streamed_gtids` on MySQL, and an order that was `logged` on MariaDB: what a query must see."""
+        self._config = config
         self._connection = connection
         self._server = server
         self._streamed_gtids = streamed_gtids
@@ -83,10 +83,13 @@ class MysqlReader:
                 return self._read(name, progress, limit) if self._sees_all() else NotRead.TOO_EARLY
             return self._read_pinned(name, progress, limit, streamed)
         except pymysql.MySQLError as error:
-            if error.args and error.args[0] in _GONE:
+            if error.args and error.args[0] in GONE:
                 return NotRead.GONE
             if error.args and error.args[0] in _ALTERED:  # between the catalogue and the query
                 return NotRead.TOO_EARLY
+            if progress.where and not source_error(error, self._config).retryable:
+                log.warning(f"snapshot: {error.args[-1]}", table=name.full, where=progress.where)
+                return NotRead.REFUSED
             raise
 
     def stop(self) -> None:
@@ -110,9 +113,8 @@ class MysqlReader:
         progress = progress.of_key(key)
         again = min(len(progress.again), AGAIN_ROWS) if progress.ended else 0
         query = chunk_query(shape, progress, None if progress.ended else limit.rows)
-        self._connection._read_timeout = SEARCH_S if progress.where else connections.ANSWER_S
-        lines = list(select_lines(self._connection, query, None if progress.ended else limit.size_bytes))
-        self._connection._read_timeout = connections.ANSWER_S
+        with searching(self._connection) if progress.where else nullcontext():
+            lines = list(select_lines(self._connection, query, None if progress.ended else limit.size_bytes))
         is_last = len(lines) < limit.rows and sum(map(len, lines)) < limit.size_bytes
         last_key = key_text(shape.key, cells(lines[-1])) if lines else None
         high = order(end_of_log(self._connection, self._server))
@@ -183,7 +185,9 @@ class MysqlCopying:
         return readers
 
     def _reader(self, connection: Any, *, owns: bool) -> MysqlReader:
-        return MysqlReader(connection, self._server, self._streamed_gtids, lambda: self._logged, owns=owns)
+        return MysqlReader(
+            self._config, connection, self._server, self._streamed_gtids, lambda: self._logged, owns=owns
+        )
 
     def has_key(self, name: TableName) -> bool:
         shape = self._catalog.shape(name.database, name.name)
@@ -192,8 +196,8 @@ class MysqlCopying:
     def refusal(self, name: TableName, where: str) -> str:
         try:
             run(self._connection, f"select 1 from {_full(name)} where ({where}) limit 0")
-        except (pymysql.ProgrammingError, pymysql.DataError, pymysql.OperationalError) as error:
-            if isinstance(error, pymysql.OperationalError) and error.args[0] not in _MISTAKEN:
+        except pymysql.MySQLError as error:
+            if source_error(error, self._config).retryable:
                 raise
             return str(error.args[-1])
         return ""
@@ -229,16 +233,34 @@ class MysqlCopying:
         lock = self._locked(name)
         if isinstance(lock, NotRead):
             return lock
-        with closing(lock):
-            connection: Any = connect(self._config, application=self._application)
-            run(connection, "set session transaction isolation level repeatable read")
-            run(connection, _PINNED)
-            until = order(end_of_log(connection, self._server))
-            shape = Catalog(connection, self._server).shape(name.database, name.name)
-        if shape is None:
-            connection.close()
+        connection: Any = None
+        try:
+            with closing(lock):
+                connection = connect(self._config, application=self._application)
+                run(connection, "set session transaction isolation level repeatable read")
+                run(connection, f"set session lock_wait_timeout = {LOCK_S}")
+                run(connection, _PINNED)
+                until = order(end_of_log(connection, self._server))
+                shape = Catalog(connection, self._server).shape(name.database, name.name)
+            if shape is None:
+                connection.close()
+                return NotRead.GONE
+            begin_select(connection, chunk_query(shape, None, None))
+        except pymysql.MySQLError as error:
+            if connection is not None:
+                connection._force_close()
+            return self._not_read(error)
+        return Piece(shape, UpTo(until, self._server.system), _piece_lines(connection))
+
+    def _not_read(self, error: pymysql.MySQLError) -> NotRead:
+        """Why a table is not copied now, where a statement that redefines it came between. Raises others."""
+        number = error.args[0] if error.args else 0
+        if number in GONE:
             return NotRead.GONE
-        return Piece(shape, UpTo(until, self._server.system), _piece_lines(connection, chunk_query(shape, None, None)))
+        if number not in (*_ALTERED, ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK):
+            raise error
+        self._lock_at = time.monotonic() + LOCK_EVERY_S
+        return NotRead.TOO_EARLY
 
     def contained(self, dumped: list[Any]) -> UpTo:
         return UpTo(*dumped)
@@ -256,12 +278,7 @@ class MysqlCopying:
             run(connection, f"lock tables {_full(name)} read")
         except pymysql.MySQLError as error:
             connection.close()
-            if error.args and error.args[0] == ER.LOCK_WAIT_TIMEOUT:
-                self._lock_at = time.monotonic() + LOCK_EVERY_S
-                return NotRead.TOO_EARLY
-            if error.args and error.args[0] in _GONE:
-                return NotRead.GONE
-            raise
+            return self._not_read(error)
         return connection
 
 
@@ -334,9 +351,9 @@ def _literal(column: ColumnShape, part: str) -> str:
     return key_literal(column, part.encode("latin1"))
 
 
-def _piece_lines(connection: Any, query: str) -> Iterator[bytes]:
+def _piece_lines(connection: Any) -> Iterator[bytes]:
     with closing(connection):
-        yield from select_lines(connection, query, None)
+        yield from rest_of_select(connection, None)
 
 
 def _lacks_none(transaction: int) -> bool:

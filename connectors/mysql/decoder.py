@@ -13,23 +13,17 @@ from connectors.mysql.coordinates import Coordinates, order
 from connectors.mysql.executed import Executed
 from connectors.mysql.names import TableName
 from connectors.mysql.place import Place
+from connectors.mysql.rows import MalformedEvent
 from connectors.mysql.statements import Kind, Statement, statement
 from connectors.mysql.structure import Structure
 from connectors.mysql.table import CapturedTable
-from connectors.mysql.xa import DELIVERED, Undecided, warn_of_undecided
+from connectors.mysql.xa import DELIVERED, UNSURE, Held
 from connectors.snapshot import Snapshot
 
 _BEGIN = b"\x00BEGIN"
 _PLAIN_ROWS = (23, 24, 25, 30, 31, 32, 39)
-_NOTHING = (
-    *(events.STOP, events.PREVIOUS_GTIDS, events.TRANSACTION_CONTEXT, events.VIEW_CHANGE),
-    *(events.INTVAR, events.RAND, events.USER_VAR, events.IGNORABLE, events.ROTATE),
-    *(events.BINLOG_CHECKPOINT, events.MARIADB_GTID_LIST, events.START_ENCRYPTION),
-    *(events.BEGIN_LOAD_QUERY, events.APPEND_BLOCK, events.DELETE_FILE),
-)
-"""What tells us nothing, or what the caller has dealt with."""
-_NOT_DONE = events.START_ALTER | events.ROLLBACK_ALTER
-"""MariaDB may log an ALTER when it begins, and again when it ends or fails."""
+HOLD_BYTES = 256 << 10
+"""So much of a transaction that may be cut off stays in memory as events; the rest is held as it was logged."""
 
 log = structlog.get_logger("tailrace")
 
@@ -51,14 +45,20 @@ class Decoder:
         snapshot: Snapshot[TableName, CapturedTable],
         delivered: Coordinates | None,
         first_order: int,
+        closed_before: int = 0,
     ) -> None:
-        """`delivered`: how far an earlier run came, where it stored a position before that."""
+        """`delivered`: how far an earlier run came, where it stored a position before that.
+
+        `closed_before` is the order from which on files may still be written, where others may end in a transaction
+        that a crash cut off; 0 where the server cuts that off its log by itself.
+        """
         self._config = config
         self._server = server
         self._changes = changes
         self._structure = structure
         self._snapshot = snapshot
         self._delivered = delivered
+        self._closed_before = closed_before
         self._place = Place(start)
         self._gtids = Executed(server.flavor, start.gtids)
         self._reached_file, self._reached_pos, self._reached_order = start.file, start.pos, order(start)
@@ -67,10 +67,9 @@ class Decoder:
         self._event_at = start.pos
         self._gtid = ""
         self._has_begin = self._is_not_done = False
-        self._savepoints: dict[str, int] = {}
-        self._xa: str | None = None
-        self._undecided: dict[str, Undecided] = {}
-        self._decided_behind = 0
+        self._savepoints: dict[str, tuple[int, int]] = {}
+        self._held = Held()
+        self._unsure_bytes = 0
         self._replayed: str | None = None
         self._replay: Iterator[tuple[int, bytes]] = iter(())
         self._unpacked: Iterator[bytes] | None = None
@@ -80,16 +79,14 @@ class Decoder:
     @property
     def end(self) -> Coordinates:
         """Behind the last whole transaction, but before the first whose XA COMMIT is still to come."""
-        for undecided in self._undecided.values():
-            return undecided.begins
-        return self.reached
+        undecided = self._held.first
+        return self.reached if undecided is None else undecided.begins
 
     @property
     def end_order(self) -> int:
         """Of `end`; lower where what follows may begin before it."""
-        for undecided in self._undecided.values():
-            return min(order(undecided.begins), self._seen_order)
-        return self._seen_order
+        undecided = self._held.first
+        return self._seen_order if undecided is None else min(order(undecided.begins), self._seen_order)
 
     @property
     def reached(self) -> Coordinates:
@@ -99,7 +96,7 @@ class Decoder:
     @property
     def noted(self) -> dict[str, str]:
         """What is to be stored with `end`."""
-        if not self._undecided:
+        if self._held.first is None:
             return {}
         before = self._delivered
         return {DELIVERED: str(self.reached if before is None or self._is_behind(before) else before)}
@@ -110,6 +107,11 @@ class Decoder:
     def _is_behind(self, place: Coordinates) -> bool:
         """Maybe on another server than the one that `place` is of."""
         return self._gtids.contains(place.gtids) if place.gtids else self._reached_order >= order(place)
+
+    @property
+    def is_unsure(self) -> bool:
+        """Inside a transaction that a crash of the server may have cut off: so far it is nothing for readers."""
+        return self.inside and self._replayed is None and self._place.order_of_file < self._closed_before
 
     def follow(self, received: Iterator[bytes], limit_bytes: int) -> int:
         """Decode what came: its size in bytes. Stops where a copy can go on, or behind the limit in a transaction."""
@@ -129,6 +131,10 @@ class Decoder:
             self._decode(event)
             if self.pauses:
                 break
+        if self.is_unsure:
+            self._unsure_bytes += size
+            if self._unsure_bytes >= HOLD_BYTES and self._held.current is None:
+                self._hold(UNSURE)
         return size
 
     def _decode(self, event: bytes) -> None:
@@ -165,7 +171,7 @@ class Decoder:
         }
         kinds.update(dict.fromkeys(_PLAIN_ROWS, self._rows))
         kinds.update(dict.fromkeys(range(166, 172), self._compressed_rows))
-        kinds.update(dict.fromkeys(_NOTHING, self._pass_by))
+        kinds.update(dict.fromkeys(events.TELL_NOTHING, self._pass_by))
         return kinds
 
     # -- transactions
@@ -179,9 +185,9 @@ class Decoder:
         self._begin(event, gtid.text, 0)
         self._changes.group.thread = gtid.thread
         self._has_begin = not gtid.flags & events.STANDALONE
-        self._is_not_done = bool(gtid.extra_flags & _NOT_DONE)
+        self._is_not_done = bool(gtid.extra_flags & events.NOT_DONE)
         if gtid.flags & events.XA_PREPARED:
-            self._start_xa(gtid.xid)
+            self._hold(gtid.xid)
 
     def _begin(self, event: bytes, gtid: str, committed_at_us: int) -> None:
         if self.inside:
@@ -194,6 +200,7 @@ class Decoder:
         self._gtid = gtid
         self._has_begin = False
         self._savepoints.clear()
+        self._unsure_bytes = 0
         self.inside = True
         at_us = committed_at_us or events.timestamp_s(event) * 1_000_000
         of = place.order_of_file | pos
@@ -201,22 +208,24 @@ class Decoder:
         self._snapshot.begin(of)
 
     def _commit(self, event: bytes = b"") -> None:
+        if self._held.current == UNSURE:
+            self._decide(UNSURE, commits=True)
+            return
         self.inside = False
         if self._gtid and self._server.gtids:  # without them, some transactions may have one: no whole set
             self._gtids.add(self._gtid)
-        if self._undecided:
-            self._decided_behind += 1
-            warn_of_undecided(self._undecided, self._decided_behind)
+        if self._held.first is not None:
+            self._held.passed()
         self._stand_here()
 
     def _begin_file(self, event: bytes) -> None:
         """No transaction goes on in another file: of one that a crash cut off, nothing counts."""
         if self.inside and not events.is_artificial(event):
             log.warning(f"a crash of the server cut off the transaction before {self._here()}; it is left out")
-            self._take_back(0)
-            if self._xa is not None:
-                self._undecided.pop(self._xa).close()
-            self._xa, self._gtid, self.inside = None, "", False
+            self._take_back((0, 0))
+            if self._held.current is not None:
+                self._held.drop(self._held.current)
+            self._gtid, self.inside = "", False
         self._pass_by(event)
 
     def _unpack(self, event: bytes) -> None:
@@ -252,17 +261,14 @@ class Decoder:
 
     # -- XA
 
-    def _start_xa(self, xid: str) -> None:
-        self._xa = xid
-        before = Coordinates(self._begins.file, self._begins.pos, str(self._gtids))
-        if (older := self._undecided.pop(xid, None)) is not None:
-            older.close()
-        self._undecided[xid] = Undecided(before)
+    def _hold(self, xid: str) -> None:
+        """From here on, the transaction that is open goes to readers once it is decided."""
+        self._held.begin(xid, Coordinates(self._begins.file, self._begins.pos, str(self._gtids)))
 
     def _prepare(self, event: bytes) -> None:
         """The end of a prepared transaction's group, or on MySQL of one that is committed in one phase."""
         xid, one_phase = events.xa_prepare(event)
-        self._xa = None
+        self._held.current = None
         if one_phase:
             self._decide(xid, commits=True)
         else:
@@ -270,15 +276,13 @@ class Decoder:
 
     def _decide(self, xid: str, *, commits: bool) -> None:
         """The end of a group that decides; where it commits, its rows come first."""
-        self._decided_behind = 0
-        self._xa = None
-        undecided = self._undecided.get(xid)
+        undecided = self._held.decided(xid)
         if undecided is not None and commits:
             self._changes.group.file = undecided.begins.file
             self._replayed, self._replay = xid, undecided.events()
             return
         if undecided is not None:
-            self._undecided.pop(xid).close()
+            self._held.drop(xid)
         elif commits and not self._was_delivered():
             self._structure.copy_again(
                 f"XA COMMIT {xid} at {self._here()} commits changes that lie before where this run began"
@@ -294,20 +298,19 @@ class Decoder:
         return order(self._begins) < order(self._delivered)
 
     def _replay_next(self, xid: str) -> int:
-        """Decode one more log event of an XA transaction that is committed: its size in bytes."""
+        """Decode one more log event of a transaction that was held and is committed: its size in bytes."""
         for pos, event in self._replay:
             self._event_at = pos
             self._kinds[event[4]](event)
             return len(event)
-        self._undecided.pop(xid).close()
+        self._held.drop(xid)
         self._replayed = None
         self._commit()
         return 0
 
     def close(self) -> None:
         """Remove the temporary files."""
-        for undecided in self._undecided.values():
-            undecided.close()
+        self._held.close()
 
     # -- statements
 
@@ -323,7 +326,7 @@ class Decoder:
         said = statement(query.sql, query.schema)
         if said.kind is Kind.XA_START:
             self._has_begin = True
-            self._start_xa(said.xid)
+            self._hold(said.xid)
         elif said.kind in (Kind.XA_COMMIT, Kind.XA_ROLLBACK):
             self._decide(said.xid, commits=said.kind is Kind.XA_COMMIT)
         elif said.kind is Kind.COMMIT:
@@ -331,7 +334,7 @@ class Decoder:
         elif said.kind is Kind.ROLLBACK:
             self._roll_back()
         elif said.kind is Kind.ROLLBACK_TO:
-            self._take_back(self._savepoints.get(said.savepoint, 0))
+            self._take_back(self._savepoints.get(said.savepoint))
         elif said.kind is Kind.SAVEPOINT:
             self._savepoints[said.savepoint] = self._mark()
         elif said.kind in (Kind.XA_END, Kind.BEGIN):
@@ -348,15 +351,17 @@ class Decoder:
         if not self._has_begin:
             self._commit()
 
-    def _mark(self) -> int:
-        """How far the transaction is, for `_take_back`."""
-        return self._changes.group.nth if self._xa is None else self._undecided[self._xa].size_bytes
+    def _mark(self) -> tuple[int, int]:
+        """How far the transaction is, for `_take_back`: its events, and the bytes that are held."""
+        return self._changes.group.nth, self._held.size_bytes
 
-    def _take_back(self, mark: int) -> None:
+    def _take_back(self, mark: tuple[int, int] | None) -> None:
         """The rows behind `mark` were rolled back; mostly the server takes them out of its log by itself."""
-        if self._xa is not None:
-            self._undecided[self._xa].cut(mark)
-        elif not self._changes.take_back(mark):
+        if mark is None:
+            raise MalformedEvent("a transaction that goes back to a savepoint which it never set")
+        nth, size_bytes = mark
+        self._held.cut(size_bytes)
+        if not self._changes.take_back(nth):
             raise SourceError(
                 f"the log holds rows that were rolled back at {self._here()}, so many that some are delivered already",
                 "run `tailrace offsets reset NAME` to copy every table anew, and keep temporary tables and such without"
@@ -364,32 +369,27 @@ class Decoder:
             )
 
     def _roll_back(self) -> None:
-        self._take_back(0)
-        if self._xa is not None:
-            self._decide(self._xa, commits=False)
+        self._take_back((0, 0))
+        if self._held.current is not None:
+            self._decide(self._held.current, commits=False)
         else:
             self._commit()
 
     # -- rows
 
     def _table_map(self, event: bytes) -> None:
-        if self._xa is not None:
-            self._undecided[self._xa].add(self._event_at, event)
-            return
-        self._structure.announce(event, self._begins)
+        if not self._held.add(self._event_at, event):
+            self._structure.announce(event, self._begins)
 
     def _rows_query(self, event: bytes) -> None:
-        if self._xa is not None:
-            self._undecided[self._xa].add(self._event_at, event)
-        elif self._config.query:
+        if not self._held.add(self._event_at, event) and self._config.query:
             self._changes.group.query = events.rows_query(event)
 
     def _compressed_rows(self, event: bytes) -> None:
         self._rows(events.expanded(event))
 
     def _rows(self, event: bytes) -> None:
-        if self._xa is not None:
-            self._undecided[self._xa].add(self._event_at, event)
+        if self._held.add(self._event_at, event):
             return
         bound = self._structure.bound(event)
         if bound is not None:

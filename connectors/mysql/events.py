@@ -97,20 +97,26 @@ _EXPANDED: Final = {
     UPDATE_ROWS_COMPRESSED: UPDATE_ROWS,
     DELETE_ROWS_COMPRESSED: DELETE_ROWS,
 }
+TELL_NOTHING = (
+    *(STOP, PREVIOUS_GTIDS, TRANSACTION_CONTEXT, VIEW_CHANGE),
+    *(INTVAR, RAND, USER_VAR, IGNORABLE, ROTATE),
+    *(BINLOG_CHECKPOINT, MARIADB_GTID_LIST, START_ENCRYPTION),
+    *(BEGIN_LOAD_QUERY, APPEND_BLOCK, DELETE_FILE),
+)
+"""What changes nothing and begins nothing."""
+NOT_DONE = START_ALTER | ROLLBACK_ALTER
+"""MariaDB may log an ALTER when it begins, and again when it ends or fails."""
 
 
 class Gtid(NamedTuple):
     """`text` is ``uuid:n`` or ``uuid:tag:n``, empty for a transaction without. Times count from 1970, 0 where unknown.
 
-    `length_bytes` is the whole transaction's, this event included; 0 where unknown. `may_have_statements`: some of
-    its changes may be logged as SQL.
+    `original_commit_us` is that of the server where the transaction was first committed.
     """
 
     text: str
     commit_us: int
     original_commit_us: int
-    length_bytes: int
-    may_have_statements: bool
 
 
 class MariadbGtid(NamedTuple):
@@ -197,18 +203,13 @@ def gtid(event: bytes) -> Gtid:
     if event[4] == GTID_TAGGED:
         return _gtid_tagged(event)
     text = f"{_uuid(event[20:36])}:{u64(event, 36)}" if event[4] == GTID else ""
-    statements = bool(event[19] & 1)
     # Commit times came with MySQL 8.0.1.
     if len(event) < 68 or event[44] != 2:
-        return Gtid(text, 0, 0, 0, statements)
-    commit_us = original_us = u56(event, 61)
-    at = 68
+        return Gtid(text, 0, 0)
+    commit_us = u56(event, 61)
     if commit_us >> 55:
-        commit_us &= (1 << 55) - 1
-        original_us = u56(event, 68)
-        at = 75
-    length = length_encoded(event, at)[0] if at < len(event) else 0
-    return Gtid(text, commit_us, original_us, length, statements)
+        return Gtid(text, commit_us & (1 << 55) - 1, u56(event, 68))
+    return Gtid(text, commit_us, commit_us)
 
 
 def _gtid_tagged(event: bytes) -> Gtid:
@@ -238,7 +239,7 @@ def _gtid_tagged(event: bytes) -> Gtid:
             break
     commit_us = numbers[6]
     text = f"{_uuid(uuid)}:{tag.decode()}:{numbers[2] >> 1}"
-    return Gtid(text, commit_us, numbers[7] or commit_us, numbers[8], bool(numbers[0] & 1))
+    return Gtid(text, commit_us, numbers[7] or commit_us)
 
 
 def mariadb_gtid(event: bytes) -> MariadbGtid:

@@ -6,6 +6,8 @@ length-encoded string per column, 0xFB for NULL. Pure: no I/O.
 
 from typing import Final
 
+from schema.change import Encode
+
 LONGEST: Final = 0xFFFFFF
 HEAD: Final = 4
 _NULL: Final = 0xFB
@@ -55,3 +57,29 @@ def cells(line: bytes) -> list[bytes | None]:
         found.append(line[at:stop])
         at = stop
     return found
+
+
+def written(line: bytes, columns: list[tuple[Encode, bytes | None]]) -> list[bytes]:
+    """A row's columns as Avro, by each one's writer and what stands for NULL, None where nothing may.
+
+    Raises LookupError for a NULL that may not stand, and what the writers raise.
+    """
+    row: list[bytes] = []
+    at = 0
+    for write, null in columns:
+        size = line[at]
+        at += 1
+        if size == _NULL:
+            if null is None:
+                raise LookupError("nothing stands for NULL")
+            row.append(null)
+            continue
+        if size > _NULL:
+            count = 2 if size == 0xFC else 3 if size == 0xFD else 8
+            size = int.from_bytes(line[at : at + count], "little")
+            at += count
+        row.append(write(line[at : at + size]))
+        at += size
+    if at != len(line):
+        raise LookupError(f"a row that does not end with its {len(columns)} columns")
+    return row

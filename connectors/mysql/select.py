@@ -18,10 +18,20 @@ def select_lines(connection: Any, query: str, limit_bytes: int | None) -> Iterat
 
     Behind `limit_bytes` what follows is thrown away: the caller sees a prefix. Raises pymysql.MySQLError.
     """
+    begin_select(connection, query)
+    yield from rest_of_select(connection, limit_bytes)
+
+
+def begin_select(connection: Any, query: str) -> None:
+    """Up to the first row: from here on the server keeps its table as it is. Raises pymysql.MySQLError."""
     connection._execute_command(COM_QUERY, query)
     for _ in range(connection._read_packet().read_length_encoded_integer()):
         connection._read_packet()  # what the column is, which we have asked for
     connection._read_packet()
+
+
+def rest_of_select(connection: Any, limit_bytes: int | None) -> Iterator[bytes]:
+    """Its rows, as `select_lines` gives them."""
     data = b""
     size = 0
     while True:

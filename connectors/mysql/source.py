@@ -91,11 +91,12 @@ class MysqlSource:
         self._open(View(start), {})
 
     def snapshot(self, tables: Sequence[str], where: str | None) -> None:
-        known = {table.full: table for table in self._structure.captured()}
-        for full in tables:
-            if full in known:
-                self._snapshot.again(known[full], where)
-            else:
+        with self._translated():
+            known = {table.full: table for table in self._structure.captured()}
+            for full in tables:
+                if full in known:
+                    self._snapshot.again(known[full], where)
+                    continue
                 log.warning("no such table is captured; it is not copied", connector=self._connector, table=full)
 
     def read(self, timeout_s: float) -> Batch | None:
@@ -164,6 +165,7 @@ class MysqlSource:
                 self._snapshot,
                 delivered,
                 opened.first_order,
+                coordinates.order_of_file(opened.end.file) if opened.server.flavor == "mariadb" else 0,
             )
             self._to_close.callback(self._decoder.close)
             self._is_new = after is None
@@ -213,6 +215,8 @@ class MysqlSource:
             return self._read_copied(self._copied)
         caught_up = self.caught_up()
         size = self._decode(min(timeout_s, READING_S) if self._snapshot.is_reading else timeout_s)
+        if self._decoder.is_unsure:
+            return None
         due = self._is_new or self._snapshot.has_noted or self._has_shapes()
         due |= not caught_up and self.caught_up()
         due |= time.monotonic() - self._idle_at >= IDLE_CHECKPOINT_S
@@ -231,7 +235,7 @@ class MysqlSource:
         now_ns = time.time_ns()
         reached = self._decoder.reached
         source = copied.table.block.snapshot(reached.file, reached.pos, now_ns)
-        return self._changes.copied(copied, self._copying.values, source, BATCH_BYTES)
+        return self._changes.copied(copied, source, BATCH_BYTES)
 
     def _batch(self, size: int, progress: dict[str, str]) -> Batch | None:
         events = self._changes.take()

@@ -186,8 +186,9 @@ class Structure:
         return shape is not None and tuple(column.name for column in shape.columns) == _SEQUENCE
 
     def _truncate(self, table: TableName, pos: int) -> None:
+        order = self._changes.group.order
         captured = self._tables.current(table)
-        if captured is not None:
+        if captured is not None and not self._snapshot.leaves_out(table.id, order, order + 1):
             self._changes.truncated(captured, pos)
 
     def _lose(self, table: TableName) -> None:

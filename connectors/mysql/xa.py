@@ -4,7 +4,7 @@ Source: MySQL manual, "XA Transaction States"; sql/xa.cc. A prepared transaction
 their own; XA COMMIT or XA ROLLBACK is another group, any time behind it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from struct import Struct
 from tempfile import SpooledTemporaryFile
 from typing import Final
@@ -18,6 +18,8 @@ DELIVERED: Final = "xa:delivered"
 
 Others were prepared before and committed behind it. A run that begins there sees their XA COMMIT without their rows.
 """
+UNSURE: Final = ""
+"""Stands for the xid of a transaction without XA that a crash of the server may have cut off."""
 MEMORY_BYTES = 256 << 10
 """What one transaction may hold in memory before it goes to a temporary file: many may be undecided."""
 _LONG_UNDECIDED = 10_000
@@ -60,14 +62,75 @@ class Undecided:
         self._spool.close()
 
 
-def warn_of_undecided(undecided: Mapping[str, Undecided], behind: int) -> None:
-    """Now and then. `behind`: how many transactions the log has behind the first of them by now."""
-    if behind % _LONG_UNDECIDED:
-        return
-    xid, first = next(iter(undecided.items()))
-    log.warning(
-        f"an XA transaction has been prepared and not decided for {behind:,} transactions; the offset stays before it",
-        xid=xid,
-        position=str(first.begins),
-        hint=f"decide it on the server: xa recover, then xa commit {xid} or xa rollback {xid}",
-    )
+class Held:
+    """Transactions whose log events are kept until it is known whether they count, each by its xid or as UNSURE.
+
+    `current` is the one that the log is in now.
+    """
+
+    def __init__(self) -> None:
+        self.current: str | None = None
+        self._kept: dict[str, Undecided] = {}
+        self._behind = 0
+
+    @property
+    def first(self) -> Undecided | None:
+        """Of XA's, the one that was prepared first."""
+        for xid, undecided in self._kept.items():
+            if xid != UNSURE:
+                return undecided
+        return None
+
+    def begin(self, xid: str, begins: Coordinates) -> None:
+        self.drop(xid)
+        self.current = xid
+        self._kept[xid] = Undecided(begins)
+
+    def add(self, pos: int, event: bytes) -> bool:
+        """Keep a log event of `current`. False where there is none."""
+        if self.current is None:
+            return False
+        self._kept[self.current].add(pos, event)
+        return True
+
+    @property
+    def size_bytes(self) -> int:
+        """Of what is kept of `current`."""
+        return 0 if self.current is None else self._kept[self.current].size_bytes
+
+    def cut(self, size_bytes: int) -> None:
+        """Forget what was kept of `current` behind `size_bytes`."""
+        if self.current is not None:
+            self._kept[self.current].cut(size_bytes)
+
+    def decided(self, xid: str) -> Undecided | None:
+        """The log says what becomes of it; it is kept on until `drop`."""
+        self.current = None
+        self._behind = 0
+        return self._kept.get(xid)
+
+    def drop(self, xid: str) -> None:
+        if self.current == xid:
+            self.current = None
+        if (undecided := self._kept.pop(xid, None)) is not None:
+            undecided.close()
+
+    def passed(self) -> None:
+        """A transaction was committed; now and then an operator should know what it was committed behind."""
+        self._behind += 1
+        if self._behind % _LONG_UNDECIDED:
+            return
+        for xid, undecided in self._kept.items():
+            log.warning(
+                f"an XA transaction has been prepared and not decided for {self._behind:,} transactions; the offset"
+                " stays before it",
+                xid=xid,
+                position=str(undecided.begins),
+                hint=f"decide it on the server: xa recover, then xa commit {xid} or xa rollback {xid}",
+            )
+            return
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        for undecided in self._kept.values():
+            undecided.close()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import psycopg
+import structlog
 from psycopg import sql
 
 from connectors.chunk import AGAIN_ROWS, Key, Progress, Read
@@ -25,6 +26,9 @@ WATERMARK_PREFIX = "tailrace"
 _ESCAPES = {ord("b"): 8, ord("f"): 12, ord("n"): 10, ord("r"): 13, ord("t"): 9, ord("v"): 11}
 _BACKSLASH = ord("\\")
 _NULL = b"\\N"
+_REFUSED = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
+
+log = structlog.get_logger("tailrace")
 
 
 class Visible(NamedTuple):
@@ -74,6 +78,15 @@ class PostgresReader:
         self._catalog = Catalog(connection)
 
     def read(self, name: TableName, progress: Progress, limit: Limit, streamed: tuple[int, ...]) -> Read | NotRead:
+        try:
+            return self._read(name, progress, limit, streamed)
+        except _REFUSED as error:
+            if not progress.where:
+                raise
+            log.warning(f"snapshot: {error.diag.message_primary or error}", table=name.full, where=progress.where)
+            return NotRead.REFUSED
+
+    def _read(self, name: TableName, progress: Progress, limit: Limit, streamed: tuple[int, ...]) -> Read | NotRead:
         started = time.monotonic()
         low = self._end_of_log()
         with self._connection.transaction():
@@ -174,7 +187,7 @@ class PostgresCopying:
         try:
             with self._connection.transaction():
                 self._connection.execute(f"select from {name.quoted()} where ({where}) limit 0".encode())
-        except (psycopg.ProgrammingError, psycopg.DataError) as error:
+        except _REFUSED as error:
             return error.diag.message_primary or str(error)
         return ""
 

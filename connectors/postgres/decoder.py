@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from connectors.copying import place_of_copied
+from connectors.copying import Places
 from connectors.patterns import selected
 from connectors.postgres import pgoutput
 from connectors.postgres.catalog import TableName
@@ -40,6 +40,7 @@ class Decoder:
         self._snapshot = snapshot
         self._captured: dict[bytes, CapturedTable | None] = {}
         self._dead_letter = dead_letter
+        self._places = Places()
         self._clock = clock(time.time_ns())
         self._xid = 0
         self._previous_lsn = self._commit_lsn = end_lsn
@@ -99,7 +100,7 @@ class Decoder:
                 table, row = self._copied_row(table, values)
             except Unencodable as error:
                 raw = b"\t".join(v if isinstance(v, bytes) else b"\\N" for v in values)
-                self._put_aside(error, raw, place_of_copied(raw))
+                self._put_aside(error, raw, self._places.next(raw))
                 continue
             value = table.encoder.read(row, source, self._clock)
             self._append(table, table.encoder.key(row), value)

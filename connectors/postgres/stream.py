@@ -254,9 +254,12 @@ def copy_out(connection: psycopg.Connection[Any], query: str, limit_bytes: int |
         if limit_bytes is not None and size >= limit_bytes:
             connection.cancel_safe()
             cancelled = True
+    failed: pq.abc.PGresult | None = None
     while (ended := pgconn.get_result()) is not None:
         if ended.status == pq.ExecStatus.FATAL_ERROR and not cancelled:
-            raise psycopg.errors.error_from_result(ended)
+            failed = ended
+    if failed is not None:
+        raise psycopg.errors.error_from_result(failed)
 
 
 def format_lsn(lsn: int) -> str:

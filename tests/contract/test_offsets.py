@@ -1,5 +1,6 @@
 """What every offset store keeps. A new store adds one line to STORES."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -92,6 +93,15 @@ def test_positions_of_another_log_are_not_compared(store: OffsetStore, origin: s
     store.save("shop", at(200), {})
     store.save("shop", at(100, origin), {})
     assert store.load("shop") == Offset(at(100, origin), {})
+
+
+def test_binlogs_under_another_name_are_another_log(store: OffsetStore) -> None:
+    renamed = json.dumps({**json.loads(LOG), "log": "renamed"})
+    store.save("shop", at(200, json.dumps({**json.loads(LOG), "log": "binlog"})), {})
+    store.save("shop", at(100, renamed), {})
+    with pytest.raises(OffsetMovedBackwards):
+        store.save("shop", at(50, LOG), {})
+    assert store.load("shop") == Offset(at(100, renamed), {})
 
 
 def test_names_of_any_kind_are_kept_apart(store: OffsetStore) -> None:

@@ -341,6 +341,23 @@ class SourceSuite:
         first, third, third_again = (letter.position for letter in letters)
         assert first != third == third_again
 
+    @pytest.mark.parametrize(
+        "condition", ["nosuch(id) = 1", "id = (select id from t)"], ids=["unknown", "fails on rows"]
+    )
+    def test_a_copy_by_a_condition_that_the_server_refuses_ends_and_nothing_else_does(
+        self, shop: Shop, condition: str
+    ) -> None:
+        shop.engine.execute("create table t (id int primary key)")
+        shop.engine.execute("insert into t values (1), (2)")
+        with shop.reading() as read:
+            read.catch_up()
+            read.source.snapshot([f"{shop.engine.schema}.t"], condition)
+            read.catch_up()
+            shop.engine.execute("insert into t values (3)")
+            assert [value["op"] for value in read.read_until(3)] == ["r", "r", "c"]
+        with shop.reading(read.offset) as again:
+            assert again.catch_up() == []
+
     def test_without_a_snapshot_only_changes_come(self, shop: Shop) -> None:
         shop.engine.execute("create table t (id int primary key)")
         shop.engine.execute("insert into t values (1)")

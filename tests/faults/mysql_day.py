@@ -255,7 +255,7 @@ class MysqlWriter(Writer):
 
         What was prepared for XA and not committed is rolled back.
         """
-        self._close()
+        self.close()
         assert self._mysql.up.wait(RESTART_S), "the server is not up again"
         self._connection = self._connect()
         for *_, name in self._run("xa recover"):
@@ -336,7 +336,7 @@ class MysqlWriter(Writer):
             cursor.execute(statement, values or None)
             return list(cursor.fetchall()) if cursor.description else []
 
-    def _close(self) -> None:
+    def close(self) -> None:
         if self._connection.open:
             self._connection.close()
 

@@ -165,7 +165,7 @@ class PostgresWriter(Writer):
         cursor = self._connection.execute(statement.encode(), values or None)
         return cursor.fetchall() if cursor.description else []
 
-    def _close(self) -> None:
+    def close(self) -> None:
         self._connection.close()
 
 

@@ -109,6 +109,9 @@ def live_through(day: Day, tailrace: Tailrace, out: Path) -> None:
         stop.set()
         for writer in writers:
             writer.join()
+    for writer in writers:
+        writer.settle()
+        writer.close()
     nemesis.running.kill()
     nemesis.look()
     tailrace.catch_up(nemesis.connector)

@@ -189,9 +189,6 @@ class Writer(ABC):
     @abstractmethod
     def _run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]: ...
 
-    @abstractmethod
-    def _close(self) -> None: ...
-
     def start(self) -> None:
         self._thread.start()
 
@@ -201,16 +198,25 @@ class Writer(ABC):
         if self._error:
             raise self._error
 
+    def settle(self) -> None:
+        """Write every row of `shifting` once more, in its last shape: what ALTER filled in is in no event of its own.
+
+        For all writers behind the `join` of the last, so that no ALTER comes after it.
+        """
+        entries = len(self.entered)
+        while self._live["shifting"] and len(self.entered) == entries:  # some transactions are rolled back
+            with self._committed():
+                self._touch_shifting()
+
+    @abstractmethod
+    def close(self) -> None: ...
+
     def _write(self) -> None:
         try:
             while not self._halt.wait(self._random.uniform(0.0, 0.01)):
                 self._alter() if self._random.random() < ALTER else self._transaction()
-            with self._committed():
-                self._touch_shifting()
         except BaseException as error:  # noqa: BLE001 (raised by `join`)
             self._error = error
-        finally:
-            self._close()
 
     def _transaction(self) -> None:
         with self._committed():
@@ -285,7 +291,6 @@ class Writer(ABC):
         self._changes.append(Change("shifting", "columns", (), 0, (), tuple(self._columns())))
 
     def _touch_shifting(self) -> None:
-        """An event for every row in the last shape: what ALTER filled in is in no event of its own."""
         for key in self._live["shifting"]:
             self._set(self._shifting, key, {"ver": self._new_ver()})
             self._note(self._shifting, "update", key)

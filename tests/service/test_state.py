@@ -182,10 +182,11 @@ def test_dead_letters_are_kept_raw_and_in_order(tmp_path: Path) -> None:
         assert dead.of("crm") == []
 
 
-def test_a_letter_that_is_there_already_is_left_and_another_row_at_its_position_is_not(tmp_path: Path) -> None:
+def test_a_letter_replaces_that_of_its_row_at_its_position_and_no_other(tmp_path: Path) -> None:
     letter = DeadLetter("public.orders", "shop.public.orders", b"\x00key", b"\xffvalue", "0/1", "too large")
     others = [letter._replace(key=b"\x00other"), letter._replace(key=None), letter._replace(key=None, value=b"\xfeno")]
+    newer = letter._replace(value=b"\xffmade again")
     with closing(State.open(tmp_path).dead_letters()) as dead:
-        for added in (letter, *others, letter._replace(value=b"\xffmade again"), *others):
+        for added in (letter, *others, newer):
             dead.add("shop", added)
-        assert dead.of("shop") == [letter, *others]
+        assert dead.of("shop") == [*others, newer]

@@ -17,6 +17,7 @@ from tests.certificates import Authority
 from tests.conftest import OwnMysqlFactory
 from tests.connectors.mysql.dump import config_of, dumping, here
 from tests.mysql_servers import BY_NAME, MysqlDatabase
+from tests.servers import skip
 
 mysql_only = pytest.mark.parametrize("mysql_server", [BY_NAME["mysql97"]], ids=["mysql97"], indirect=True)
 PASSWORD = "pä$s'w"
@@ -114,6 +115,22 @@ def test_sha256_password_works_with_tls_and_without(mysql: MysqlDatabase) -> Non
     for mode in ("disable", "require"):
         connect(config_of(mysql, user=name, password=PASSWORD, tls={"mode": mode}), application="test").close()
     mysql.execute(f"drop user {name}@'%'")
+
+
+@pytest.mark.mysql
+@pytest.mark.parametrize("kind", ["mariadb1011", "mariadb118"])
+def test_ed25519_works_for_queries_and_the_log(own_mysql: OwnMysqlFactory, kind: str) -> None:
+    own = own_mysql(kind)
+    if "ed25519" not in str(own.execute("show plugins soname 'auth_ed25519.so'")):
+        skip("this server lacks the plugin auth_ed25519")
+    own.execute("install soname 'auth_ed25519'")
+    own.execute("create user reader@'%%' identified via ed25519 using password(%s)", PASSWORD)
+    own.execute("grant replication slave, binlog monitor, select on *.* to reader@'%'")
+    connect(config_of(own, user="reader", password=PASSWORD), application="test").close()
+    with dumping(own, here(own), user="reader", password=PASSWORD) as dump:
+        own.execute("create table t (id int primary key)")
+        dump.until_sql("create table t")
+    assert "reader" in str(refusal(own, user="reader", password="wrong"))
 
 
 @pytest.mark.mysql

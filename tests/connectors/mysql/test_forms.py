@@ -175,6 +175,17 @@ def test_what_was_left_out_and_has_no_placeholder_is_refused_by_name(
             story.changes()
 
 
+def test_an_insert_whose_row_image_has_no_column_is_not_lost(mysql: MysqlDatabase, tmp_path: Path) -> None:
+    """Every value is a default, and the server logs no byte of the row."""
+    only("mysql", mysql)
+    table = "create table t (a int default 1, b int default 2)"
+    with following(mysql, tmp_path, table, rereads=False) as story:
+        story.run("set session binlog_row_image = minimal")
+        with pytest.raises(Unencodable, match="leaves this column of an inserted row out"):
+            story.run("insert into t values ()")
+            story.changes()
+
+
 def test_what_was_left_out_is_a_dead_letter_where_the_policy_says_so(mysql: MysqlDatabase, tmp_path: Path) -> None:
     letters: list[DeadLetter] = []
     mysql.execute(IMAGES.replace("not null", ""))

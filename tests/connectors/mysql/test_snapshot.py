@@ -13,8 +13,13 @@ import pymysql
 import pytest
 
 from connectors.chunk import Progress
+from connectors.copying import NotRead, Piece
 from connectors.mysql import copying
+from connectors.mysql.catalog import Catalog
+from connectors.mysql.connection import connect, identify
+from connectors.mysql.names import TableName
 from tests.conftest import OwnMysqlFactory
+from tests.connectors.mysql.dump import config_of
 from tests.contract.engines import MysqlEngine, Reading, Shop, folded, rows_of
 from tests.contract.test_source import write
 from tests.mysql_servers import MysqlDatabase
@@ -179,3 +184,64 @@ def test_a_table_that_is_altered_during_its_copy_is_copied_in_its_new_shape(
         assert len(rows) == 300
         assert rows[(1,)] == {"id": 1, "more": "m", "w": -1}
         assert rows[(298,)] == {"id": 298, "more": "m", "w": None}
+
+
+def test_a_truncate_that_a_copy_without_a_key_contains_is_left_out(
+    mysql: MysqlDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mysql.execute("create table k (a int)")
+    mysql.execute("insert into k values (1)")
+    piece = copying.MysqlCopying.piece
+
+    def late(self: copying.MysqlCopying, name: TableName, streamed: tuple[int, ...]) -> Piece | NotRead:
+        monkeypatch.undo()
+        mysql.execute("truncate k")
+        mysql.execute("insert into k values (7)")
+        return piece(self, name, streamed)
+
+    monkeypatch.setattr(copying.MysqlCopying, "piece", late)
+    with Shop(MysqlEngine(mysql), tmp_path).reading() as read:
+        assert [(value["op"], value["after"]) for value in read.catch_up()] == [("r", {"a": 7})]
+
+
+def test_a_statement_that_waits_to_redefine_a_table_without_a_key_does_not_end_its_copy(
+    mysql: MysqlDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mysql.execute("create table k (a int)")
+    mysql.execute("insert into k values (1), (2)")
+    engine = MysqlEngine(mysql)
+    locked = copying.MysqlCopying._locked
+    threads: list[Thread] = []
+
+    def with_one_who_waits(self: copying.MysqlCopying, name: TableName) -> Any:
+        lock = locked(self, name)
+        if not threads and not isinstance(lock, NotRead):
+            session = engine.session()
+            threads.append(Thread(target=lambda: session.run("alter table k add column b int default 5")))
+            threads[0].start()
+            waiting = "select 1 from information_schema.processlist where info like 'alter table k%%' and state like %s"
+            until(lambda: mysql.execute(waiting, "Waiting for table%"), "the statement waits")
+        return lock
+
+    monkeypatch.setattr(copying.MysqlCopying, "_locked", with_one_who_waits)
+    with Shop(engine, tmp_path).reading() as read:
+        assert [value["after"]["a"] for value in read.catch_up()] == [1, 2]
+        threads[0].join()
+        mysql.execute("insert into k values (3, 3)")
+        assert read.read_until(3)[-1]["after"] == {"a": 3, "b": 3}
+
+
+def test_a_table_that_is_dropped_while_its_shape_is_read_has_none(
+    mysql: MysqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mysql.execute("create table t (id int primary key)")
+    connection = connect(config_of(mysql), application="test")
+    indexes = Catalog._unique_indexes
+
+    def late(self: Catalog, database: str, name: str) -> Any:
+        mysql.execute("drop table t")
+        return indexes(self, database, name)
+
+    monkeypatch.setattr(Catalog, "_unique_indexes", late)
+    assert Catalog(connection, identify(connection)).shape(mysql.name, "t") is None
+    connection.close()
