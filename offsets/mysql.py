@@ -24,7 +24,7 @@ from offsets.errors import (
 from offsets.hosts import Host, is_local
 from offsets.relational import Row
 from offsets.server import NAME_LENGTH, TABLES, ServerStore
-from offsets.tls import Mode, Tls, context
+from offsets.tls import Mode, StoreTls, context
 
 _TIMEOUT_S = 60
 _SETTINGS = {
@@ -66,7 +66,7 @@ class MysqlStoreConfig(BaseModel):
     password: SecretStr | None = Field(
         default=None, description="Its password, as ${env:NAME} or ${file:PATH}. Default: none is sent."
     )
-    tls: Tls = Field(default=Tls(), description="How the connection is protected.")
+    tls: StoreTls = Field(default=StoreTls(), description="How the connection is protected.")
     prefix: str = Field(
         default="tailrace_", pattern=r"^[a-z_][a-z0-9_]{0,30}$", description="First part of the tables' names."
     )

@@ -23,7 +23,7 @@ from offsets.errors import (
 from offsets.hosts import Host, is_local
 from offsets.relational import Row
 from offsets.server import TABLES, ServerStore
-from offsets.tls import Mode, Tls
+from offsets.tls import Mode, StoreTls
 
 _SETTINGS = {
     "client_encoding": "UTF8",
@@ -60,7 +60,7 @@ class PostgresStoreConfig(BaseModel):
     password: SecretStr | None = Field(
         default=None, description="Its password, as ${env:NAME} or ${file:PATH}. Default: none is sent."
     )
-    tls: Tls = Field(default=Tls(), description="How the connection is protected.")
+    tls: StoreTls = Field(default=StoreTls(), description="How the connection is protected.")
     prefix: str = Field(
         default="tailrace_",
         max_length=60,

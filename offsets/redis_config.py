@@ -8,13 +8,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from offsets.hosts import Host, is_local
-from offsets.tls import Tls, context
+from offsets.tls import StoreTls, context
 
 RedisTlsMode = Literal["disable", "require", "verify-ca", "verify-full"]
 _TIMEOUT_S = 30
 
 
-class RedisTls(Tls):
+class RedisTls(StoreTls):
     mode: RedisTlsMode | None = Field(
         default=None, description="How far to trust. Default: verify-full, but disable for a host that is local."
     )

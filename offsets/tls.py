@@ -11,7 +11,7 @@ from offsets.errors import OffsetStoreMisconfigured
 Mode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 
 
-class Tls(BaseModel):
+class StoreTls(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Mode | None = Field(
@@ -24,7 +24,7 @@ class Tls(BaseModel):
     key: Path | None = Field(default=None, description="File with the private key of `cert`.")
 
 
-def context(mode: Mode, tls: Tls) -> ssl.SSLContext:
+def context(mode: Mode, tls: StoreTls) -> ssl.SSLContext:
     """For a connection that is encrypted in any case. Raises OffsetStoreMisconfigured."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = mode == "verify-full"
