@@ -22,7 +22,8 @@ class Questions:
         """`settings` are librdkafka's."""
         self._trouble: KafkaError | None = None
         self._all_down = False
-        self.admin = AdminClient({**settings, "error_cb": self._remember})
+        asked: dict[str, Any] = {**settings, "error_cb": self._remember}
+        self.admin = AdminClient(asked)
 
     def wait(self, answer: "Future[Answer]", timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
         """What `admin` was asked: at once where every broker has hung up, with the reason they gave."""
