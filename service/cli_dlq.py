@@ -77,6 +77,7 @@ def replay(
 ) -> None:
     """Deliver a stopped connector's dead letters again, in the order of each key; exit 1 where some have to stay."""
     from service.exits import FINDINGS
+    from service.offset_stores import open_store
     from service.registries import open_registry
     from service.replay import deliver, plan, row_now
 
@@ -87,9 +88,10 @@ def replay(
     with (
         opened.hold(name),
         closing(opened.dead_letters()) as dead_letters,
-        closing(opened.offsets()) as offsets,
+        closing(open_store(connector, opened)) as offsets,
         closing(open_registry(connector, opened)) as registry,
     ):
+        offsets.hold(name)
         found = plan(dead_letters.of(name), chosen, offsets.load(name), row_now(registry))
         kept = found.keep
         if dry_run:
