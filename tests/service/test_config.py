@@ -244,6 +244,7 @@ def test_the_json_schema_knows_every_key_and_every_type() -> None:
     )
     assert schema["required"] == ["name", "source", "sink"]
     models = {"PostgresConfig", "MysqlConfig", "MariadbConfig", "Tls", "MysqlTls", "LocalConfig", "ConfluentConfig"}
+    models |= {"SqliteConfig", "PostgresStoreConfig", "MysqlStoreConfig", "RedisStoreConfig"}
     assert models <= set(schema["$defs"])
     assert "stdout" in json.dumps(schema["properties"]["sink"])
     assert schema["$defs"]["PostgresConfig"]["additionalProperties"] is False
