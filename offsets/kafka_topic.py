@@ -21,7 +21,7 @@ from offsets import kafka_errors
 from offsets.base import Doubt
 from offsets.errors import OffsetStoreFailed, OffsetStoreMisconfigured, OffsetStoreRefused
 from offsets.kafka_config import KafkaStoreConfig
-from offsets.kafka_questions import ANSWER_TIMEOUT_S, Questions
+from offsets.kafka_questions import ANSWER_TIMEOUT_S, POLL_S, Questions
 
 SETTINGS = {
     "cleanup.policy": "compact",
@@ -31,6 +31,11 @@ SETTINGS = {
 """Of a topic that is made."""
 BROKERS_DEFAULT = -1
 """For replication (KIP-464)."""
+LEADERLESS = (
+    *(KafkaError._NOENT, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION),
+    *kafka_errors.MISSING,
+)
+"""What is said of a topic that was made a moment ago, or whose broker has just gone."""
 AT_ONCE = 1000
 PATIENCE_S = 30.0
 
@@ -110,12 +115,19 @@ class OffsetTopic:
     def _end(self) -> int:
         """The offset behind the last record, whether that is committed or not."""
         partition = TopicPartition(self.name, 0)
-        asked = self._admin.list_offsets(
-            {partition: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=ANSWER_TIMEOUT_S,
-        )
-        return int(self._questions.wait(asked[partition]).offset)
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            asked = self._admin.list_offsets(
+                {partition: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=ANSWER_TIMEOUT_S,
+            )
+            try:
+                return int(self._questions.wait(asked[partition]).offset)
+            except KafkaException as error:
+                if error.args[0].code() not in LEADERLESS or time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL_S)
 
     def _replicas(self) -> int | None:
         """None where there is no such topic."""
