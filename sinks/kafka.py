@@ -1,11 +1,13 @@
 """Topics of a Kafka cluster: idempotent, acknowledged by every replica in sync, Java's partition for each key."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from confluent_kafka import KafkaException
 
 from schema.event import Batch, Event
+from schema.preflight import Finding, Topic
+from sinks import kafka_check
 from sinks.base import Schemas
 from sinks.errors import SinkError
 from sinks.kafka_cluster import Cluster
@@ -48,12 +50,10 @@ class KafkaSink:
         self._outbox: Outbox | None = None
 
     @staticmethod
-    def check(config: KafkaConfig, topics: Iterable[str] = ()) -> None:
-        """`topics` are those that events will go to, where that is known."""
+    def check(config: KafkaConfig, topics: Sequence[Topic]) -> Iterator[Finding]:
         cluster = Cluster(config)
-        cluster.reach()
-        cluster.prepare(topics, only_check=True)
         _new_outbox(config, cluster).close()
+        yield from kafka_check.check(config, cluster, topics)
 
     def open(self) -> None:
         self._cluster = Cluster(self._config)

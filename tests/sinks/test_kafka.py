@@ -11,7 +11,6 @@ from confluent_kafka.admin._config import ConfigResource
 from schema.event import Event
 from sinks.errors import Rejected, SinkError, SinkMisconfigured, SinkUnavailable
 from sinks.kafka import KafkaSink
-from sinks.kafka_config import KafkaConfig
 from tests.kafka_servers import READ_TIMEOUT_S, Kafka
 from tests.mysql_servers import PROGRAMS
 from tests.servers import skip
@@ -238,20 +237,6 @@ def test_a_topic_that_refused_takes_batches_again_once_nothing_more_was_refused(
     sink.flush()
     sink.close()
     assert numbers(kafka.read(topic)) == [1, 2, 3, 4, 5]
-
-
-def test_a_check_tells_what_a_start_would_and_changes_nothing(kafka: Kafka, topic: str) -> None:
-    def check(**keys: object) -> None:
-        KafkaSink.check(KafkaConfig.model_validate({"bootstrap_servers": kafka.bootstrap, **keys}), [topic])
-
-    check(topics={"create": True})
-    with pytest.raises(SinkUnavailable, match=topic):
-        check()
-    with pytest.raises(SinkMisconfigured, match="replication factor of 99"):
-        check(topics={"create": True, "replication": 99})
-    with pytest.raises(SinkMisconfigured, match="lingr"):
-        check(settings={"lingr.ms": 1})
-    assert topic not in kafka.topics()
 
 
 def test_nobody_at_the_address_is_said_with_what_to_do() -> None:
