@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from offsets.origin import facts, same_log
 from offsets.position import Offset, Position, Range
 from offsets.sqlite import SqliteStore
 from service.refused import Refused
 from service.state import State
+
+if TYPE_CHECKING:
+    from service.config import Connector
 
 
 class Log(Protocol):
@@ -45,10 +48,9 @@ class Target(NamedTuple):
     reach: Range
 
 
-def ask(state: State, name: str, file: Path | None) -> Target:
-    """Of a connector whose server is asked now. Raises Refused, ConfigError, SourceError."""
-    import connectors
-    from service import config, exits, secrets
+def connector_of(state: State, name: str, file: Path | None) -> "Connector":
+    """From the file that is given, or the one that it last ran with. Raises Refused, ConfigError."""
+    from service import config
 
     path = file or state.config_path(name)
     if path is None:
@@ -60,6 +62,15 @@ def ask(state: State, name: str, file: Path | None) -> Target:
         raise Refused(
             f"{path} is the file of connector {connector.name}, not of {name}", "name the right one by --config"
         )
+    return connector
+
+
+def ask(state: State, name: str, file: Path | None) -> Target:
+    """Of a connector whose server is asked now. Raises Refused, ConfigError, SourceError."""
+    import connectors
+    from service import exits, secrets
+
+    connector = connector_of(state, name, file)
     log: Log = connectors.load(connector.source_type)
     source = secrets.resolve(connector.source)
     with exits.about(name):
