@@ -117,7 +117,7 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
             {**CONNECTOR, "sink": {"type": "files", "directory": "x", "codec": "deflate"}},
             'sink: codec belongs to "format": "avro"',
         ),
-        ({**CONNECTOR, "sink": {}}, "sink.type: is missing; accepted: files, stdout"),
+        ({**CONNECTOR, "sink": {}}, "sink.type: is missing; accepted: kafka, files, stdout"),
         ({**CONNECTOR, "sink": "stdout"}, 'sink: "stdout" is not an object'),
         ({**CONNECTOR, "source": {"type": "oracle"}}, 'source.type: "oracle" is not known; accepted: postgres'),
         ({**CONNECTOR, "name": "a/b"}, 'name: "a/b" does not fit; accepted: Unique; letters'),
@@ -231,7 +231,7 @@ def test_a_name_used_twice_names_both_files_and_runs_neither(tmp_path: Path) -> 
 
 def test_the_json_schema_knows_every_key_and_every_type() -> None:
     schema = config.json_schema()
-    assert {"$schema", "name", "source", "sink", "events", "registry", "errors", "delivery"} == set(
+    assert {"$schema", "name", "source", "sink", "events", "registry", "offsets", "errors", "delivery"} == set(
         schema["properties"]
     )
     assert schema["required"] == ["name", "source", "sink"]
