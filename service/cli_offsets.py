@@ -11,7 +11,7 @@ import typer
 from offsets.origin import facts
 from offsets.position import Offset
 from offsets.sqlite import SqliteStore
-from service.offset_target import ask, clock, connector_of, consequence, copies, find, log_of, refuse_unreachable
+from service.offset_target import ask, clock, config_of, consequence, copies, find, log_of, refuse_unreachable
 from service.refused import Refused
 from service.state import State
 
@@ -169,7 +169,7 @@ def import_(
     asked = Asked(bootstrap_servers, table, password, debezium_name, server)
     read = open_store(origin, asked)
     with _stopped(state, name, create=True) as (opened, store):
-        connector = connector_of(opened, name, config)
+        connector = config_of(opened, name, config)
         taken = choose(read(connector), asked, connector.topic_prefix, origin)
         _refuse_half_a_snapshot(taken, name, origin)
         target = ask(opened, name, config)

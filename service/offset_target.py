@@ -48,8 +48,20 @@ class Target(NamedTuple):
     reach: Range
 
 
-def connector_of(state: State, name: str, file: Path | None) -> "Connector":
-    """From the file that is given, or the one that it last ran with. Raises Refused, ConfigError."""
+def ask(state: State, name: str, file: Path | None) -> Target:
+    """Of a connector whose server is asked now. Raises Refused, ConfigError, SourceError."""
+    import connectors
+    from service import exits, secrets
+
+    connector = config_of(state, name, file)
+    log: Log = connectors.load(connector.source_type)
+    source = secrets.resolve(connector.source)
+    with exits.about(name):
+        return Target(log, source, log.positions(source))
+
+
+def config_of(state: State, name: str, file: Path | None) -> "Connector":
+    """`file`, or the one that the connector last ran with. Raises Refused, ConfigError."""
     from service import config
 
     path = file or state.config_path(name)
@@ -63,18 +75,6 @@ def connector_of(state: State, name: str, file: Path | None) -> "Connector":
             f"{path} is the file of connector {connector.name}, not of {name}", "name the right one by --config"
         )
     return connector
-
-
-def ask(state: State, name: str, file: Path | None) -> Target:
-    """Of a connector whose server is asked now. Raises Refused, ConfigError, SourceError."""
-    import connectors
-    from service import exits, secrets
-
-    connector = connector_of(state, name, file)
-    log: Log = connectors.load(connector.source_type)
-    source = secrets.resolve(connector.source)
-    with exits.about(name):
-        return Target(log, source, log.positions(source))
 
 
 def log_of(origin: str) -> Log | None:

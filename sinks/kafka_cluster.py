@@ -1,7 +1,7 @@
 """What is asked of a Kafka cluster beside taking events: is it there, may we, are the topics."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -43,12 +43,17 @@ class Cluster:
         except KafkaException as error:
             raise self.error(error.args[0]) from error
 
-    def prepare(self, topics: Iterable[str], *, only_check: bool = False) -> None:
-        """See that topics are there and may be written; make a missing one where the configuration says so."""
+    def prepare(
+        self, topics: Iterable[str], *, only_check: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """See that topics are there and may be written; make a missing one where the configuration says so.
+
+        `settings` of a topic that is made are laid over those of the configuration.
+        """
         for name in topics:
             try:
                 if not self._is_there(name):
-                    self._create(name, only_check)
+                    self._create(name, only_check, settings or {})
             except KafkaException as error:
                 raise self.error(error.args[0], name) from error
 
@@ -70,7 +75,7 @@ class Cluster:
             raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
         return True
 
-    def _create(self, name: str, only_check: bool) -> None:
+    def _create(self, name: str, only_check: bool, settings: Mapping[str, str]) -> None:
         wanted = self._config.topics
         if not wanted.create:
             raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
@@ -78,7 +83,7 @@ class Cluster:
             name,
             num_partitions=wanted.partitions or BROKERS_DEFAULT,
             replication_factor=wanted.replication or BROKERS_DEFAULT,
-            config=wanted.config(),
+            config={**wanted.config(), **settings},
         )
         asked = self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S, validate_only=only_check)
         try:
