@@ -131,6 +131,15 @@ def test_a_missing_topic_is_made_as_asked_for(kafka: Kafka, topic: str) -> None:
     assert by_key(kafka.read(topic)) == committed(100)
 
 
+def test_a_topic_of_events_without_a_key_is_never_made_compacted(kafka: Kafka, topic: str) -> None:
+    sink = opened(kafka.bootstrap, topics={"create": True, "cleanup": "compact"})
+    deliver(sink, change(topic, 1), change(f"{topic}.truncate", 2, key=None))
+    sink.close()
+    assert setting(kafka, topic, "cleanup.policy") == "compact"
+    assert setting(kafka, f"{topic}.truncate", "cleanup.policy") == "delete"
+    assert numbers(kafka.read(f"{topic}.truncate")) == [2]
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [({"replication": 99}, "replication factor of 99"), ({"settings": {"segment.sm": 1}}, "segment.sm")],
