@@ -15,7 +15,7 @@ import schema
 import sinks
 from offsets.sqlite import SqliteConfig
 from schema.registry import LocalConfig
-from service import secrets
+from service import exactly_once, secrets
 from service.problems import ConfigError, Problem, explain, nearest
 
 Policy = Literal["fail", "dlq"]
@@ -144,6 +144,7 @@ def load(file: Path) -> Connector:
         raise ConfigError.of(file, *problems, *explain(error, model)) from None
     if not problems:
         problems += _topic_problems(connector)
+    problems += exactly_once.problems(connector.sink, connector.offsets)
     missing = list(secrets.problems(connector))
     if problems or missing:
         raise ConfigError.of(file, *problems, *missing, hint="" if problems else secrets.HINT)

@@ -23,7 +23,7 @@ import structlog
 import connectors
 import sinks
 from offsets.errors import ConnectorRunning
-from service import __version__, config, exits, logs, secrets
+from service import __version__, config, exactly_once, exits, logs, secrets
 from service.backoff import Backoff
 from service.dead_letters import Limits
 from service.letter_box import LetterBox
@@ -124,6 +124,8 @@ class _Attempts:
                 dead_letter=letters.put if connector.errors.unrepresentable == "dlq" else None,
             )
             sink = sinks.load(connector.sink_type)(secrets.resolve(connector.sink), registry)
+            if exactly_once.asked_for(connector.sink):
+                exactly_once.join(connector.name, sink, offsets)
             pipeline = Pipeline(
                 connector.name,
                 source,
