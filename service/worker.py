@@ -124,7 +124,8 @@ class _Attempts:
                 dead_letter=letters.put if connector.errors.unrepresentable == "dlq" else None,
             )
             sink = sinks.load(connector.sink_type)(secrets.resolve(connector.sink), registry)
-            if exactly_once.asked_for(connector.sink):
+            atomic = exactly_once.asked_for(connector.sink)
+            if atomic:
                 exactly_once.join(connector.name, sink, offsets)
             pipeline = Pipeline(
                 connector.name,
@@ -135,6 +136,7 @@ class _Attempts:
                 dead_letter=letters.put if connector.errors.rejected == "dlq" else None,
                 requests=requests,
                 letters=letters,
+                atomic=atomic,
             )
             self._checkpoints = lambda: pipeline.checkpoints
             pipeline.run(self._stop, self._until_caught_up)
