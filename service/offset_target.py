@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from offsets.base import OffsetStore
 from offsets.origin import facts, same_log
 from offsets.position import Offset, Position, Range
-from offsets.sqlite import SqliteStore
 from service.refused import Refused
 from service.state import State
 
@@ -45,21 +45,19 @@ class Target(NamedTuple):
     reach: Range
 
 
-def ask(state: State, name: str, file: Path | None) -> Target:
+def ask(state: State | None, name: str, file: Path | None) -> Target:
     """Of a connector whose server is asked now. Raises Refused, ConfigError, SourceError."""
     import connectors
-    from service import config, exits, secrets
+    from service import exits, secrets
+    from service.offset_stores import load_named
 
-    path = file or state.config_path(name)
+    path = file or (state.config_path(name) if state else None)
     if path is None:
         raise Refused(
-            f"connector {name} has not run in {state.directory}, so its file is not known", "add --config FILE"
+            f"connector {name} has not run{f' in {state.directory}' if state else ''}, so its file is not known",
+            "add --config FILE",
         )
-    connector = config.load(path)
-    if connector.name != name:
-        raise Refused(
-            f"{path} is the file of connector {connector.name}, not of {name}", "name the right one by --config"
-        )
+    connector = load_named(name, path)
     log: Log = connectors.load(connector.source_type)
     source = secrets.resolve(connector.source)
     with exits.about(name):
@@ -85,7 +83,7 @@ def copies(offset: Offset | None) -> Mapping[str, str]:
     return log.copies(offset.snapshot) if log else offset.snapshot
 
 
-def find(store: SqliteStore, name: str, word: str, target: Target) -> Position:
+def find(store: OffsetStore, name: str, word: str, target: Target) -> Position:
     """POSITION as a user gives it. Raises Refused, SourceError."""
     earliest, latest = target.reach
     if word == "start":
@@ -105,7 +103,7 @@ def find(store: SqliteStore, name: str, word: str, target: Target) -> Position:
         ) from None
 
 
-def _find_moment(store: SqliteStore, name: str, text: str) -> Position:
+def _find_moment(store: OffsetStore, name: str, text: str) -> Position:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

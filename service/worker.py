@@ -28,7 +28,7 @@ from schema.event import DeadLetter
 from service import __version__, config, exits, logs, secrets
 from service.backoff import Backoff
 from service.dead_letters import DeadLetters
-from service.offset_stores import open_store
+from service.offset_stores import LOCAL, move_in, open_store
 from service.pipeline import Delivery, Pipeline
 from service.registries import open_registry
 from service.state import Hold, State
@@ -114,6 +114,8 @@ class _Attempts:
             closing(self._state.snapshot_requests()) as requests,
         ):
             offsets.hold(connector.name)
+            if connector.offsets_type != LOCAL and move_in(connector.name, offsets, self._state):
+                log.info(f"took over the offset from {self._state.path}", store=offsets.place)
             put_aside = partial(_put_aside, connector.name, dead_letters)
             # Secrets are read at each attempt, so that a password that was changed is found.
             source = connectors.load(connector.source_type)(
