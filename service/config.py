@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationErro
 import connectors
 import schema
 import sinks
+from schema.formats import FormatName
 from schema.registry import LocalConfig
 from service import secrets
 from service.problems import ConfigError, Problem, explain, nearest
@@ -30,7 +31,11 @@ class Events(Part):
         pattern=_NAME,
         description="First part of every topic, letters, digits, dot, dash and underscore. Default: the name.",
     )
-    format: Literal["avro"] = Field(default="avro", description="How events are encoded.")
+    format: FormatName = Field(
+        default="avro",
+        description="How keys and values are encoded: avro, json, json_with_schemas (both as Kafka Connect writes them)"
+        " or cloudevents. The others than avro are for sinks that pass events on as they are.",
+    )
 
 
 class Errors(Part):
@@ -123,6 +128,8 @@ def load(file: Path) -> Connector:
         )
     except ValidationError as error:
         raise ConfigError.of(file, *problems, *explain(error, model)) from None
+    if not problems:
+        problems += _unfit(connector)
     missing = list(secrets.problems(connector))
     if problems or missing:
         raise ConfigError.of(file, *problems, *missing, hint="" if problems else secrets.HINT)
@@ -199,6 +206,15 @@ def _model(
         except ImportError as error:
             problems.append(Problem((part, "type"), f'"{kind}" cannot be loaded: {error}'))
     return _Unknown
+
+
+def _unfit(connector: Connector) -> list[Problem]:
+    """A format for a sink that has formats of its own."""
+    kind, form = getattr(connector.sink, "type", None), connector.events.format
+    if form == "avro" or kind not in sinks.names() or getattr(sinks.load(kind), "opaque", False):
+        return []
+    text = f'"{form}" is for sinks that pass events on, and {kind} writes them in a form of its own; accepted: avro'
+    return [Problem(("events", "format"), text)]
 
 
 def _files(path: Path) -> list[Path]:

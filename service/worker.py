@@ -22,7 +22,6 @@ from typing import Any
 import structlog
 
 import connectors
-import sinks
 from offsets.errors import ConnectorRunning
 from schema.event import DeadLetter
 from service import __version__, config, exits, logs, secrets
@@ -30,6 +29,7 @@ from service.backoff import Backoff
 from service.dead_letters import DeadLetters
 from service.pipeline import Delivery, Pipeline
 from service.registries import open_registry
+from service.sink_building import build_sink
 from service.state import Hold, State
 from sinks.errors import ReaderGone
 
@@ -122,7 +122,7 @@ class _Attempts:
                 version=__version__,
                 dead_letter=put_aside if connector.errors.unrepresentable == "dlq" else None,
             )
-            sink = sinks.load(connector.sink_type)(secrets.resolve(connector.sink), registry)
+            sink = build_sink(connector, registry)
             rejected = put_aside if connector.errors.rejected == "dlq" else None
             pipeline = Pipeline(
                 connector.name, source, sink, offsets, _delivery(connector), dead_letter=rejected, requests=requests

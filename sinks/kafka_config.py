@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from sinks.claims import ClaimCheck
 
 Settings = Mapping[str, str | int | float | bool]
 TlsMode = Literal["disable", "require", "verify-ca", "verify-full"]
@@ -151,10 +154,12 @@ class KafkaConfig(Part):
         default="reject",
         description="An event larger than its topic takes: reject, as errors.rejected says, or fail in any case.",
     )
+    claim_check: ClaimCheck = Field(default=ClaimCheck(), description="Values too large for their topic, as files.")
     delivery_timeout_s: float = Field(
         default=120, gt=0, description="How long brokers may acknowledge nothing before we connect anew, in seconds."
     )
     headers: Mapping[str, str] = Field(default={}, description="Headers of every event, by name.")
+    context_headers: bool = Field(default=True, description="Debezium's __debezium.context.* on every event.")
     topics: KafkaTopics = Field(default=KafkaTopics(), description="Topics that are not there yet.")
     tls: KafkaTls = Field(default=KafkaTls(), description="How connections are protected.")
     sasl: KafkaSasl = Field(default=KafkaSasl(), description="How we prove who we are.")
@@ -175,6 +180,18 @@ class KafkaConfig(Part):
             if name in _BYTES and not _text(value).isdecimal():
                 raise ValueError(f"{name} is {value}; accepted: a number of bytes")
         return settings
+
+    def in_context(self, logical_name: str, connector: str) -> Self:
+        """With the headers that Debezium puts on every event (`extended.headers.enabled`); ours go last.
+
+        `connector` is Debezium's own name of it, ``postgresql``.
+        """
+        if not self.context_headers:
+            return self
+        names = ("connectorLogicalName", "taskId", "connectorName", "runId")
+        values = (logical_name, "0", connector, str(uuid4()))
+        context = {f"__debezium.context.{name}": value for name, value in zip(names, values, strict=True)}
+        return self.model_copy(update={"headers": {**context, **self.headers}})
 
     @property
     def batch_bytes(self) -> int:
