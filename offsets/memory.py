@@ -7,7 +7,7 @@ from offsets.position import Offset, Position, merged
 
 
 class MemoryStore:
-    """An OffsetStore in a dict."""
+    """Offsets in a dict."""
 
     def __init__(self) -> None:
         self._offsets: dict[str, Offset] = {}

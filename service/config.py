@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError, create_model
 
 import connectors
+import offsets
 import schema
 import sinks
+from offsets.sqlite import SqliteConfig
 from schema.formats import FormatName
 from schema.registry import LocalConfig
 from service import secrets
@@ -76,6 +78,7 @@ class Connector(Part):
     registry: BaseModel = Field(
         default=LocalConfig(), description="Where the versions of events are kept, an object with its type."
     )
+    offsets: BaseModel = Field(default=SqliteConfig(), description="Where offsets are kept, an object with its type.")
     errors: Errors = Field(default=Errors(), description="What an error leads to.")
     delivery: Delivery = Field(default=Delivery(), description="How eagerly events are made durable.")
 
@@ -94,6 +97,10 @@ class Connector(Part):
     @property
     def registry_type(self) -> str:
         return str(self.registry.type)  # type: ignore[attr-defined]
+
+    @property
+    def offsets_type(self) -> str:
+        return str(self.offsets.type)  # type: ignore[attr-defined]
 
 
 class _Unknown(BaseModel):
@@ -120,6 +127,7 @@ def load(file: Path) -> Connector:
         source=(_model("source", raw, connectors.names(), connectors.load, problems), fields["source"]),
         sink=(_model("sink", raw, sinks.names(), sinks.load, problems), fields["sink"]),
         registry=(_model("registry", raw, schema.names(), schema.load, problems), fields["registry"]),
+        offsets=(_model("offsets", raw, offsets.names(), offsets.load, problems), fields["offsets"]),
     )
     name = raw.get("name")
     try:
@@ -177,6 +185,7 @@ def json_schema() -> dict[str, Any]:
         source=(_any_of(map(connectors.load, connectors.names())), fields["source"]),
         sink=(_any_of(map(sinks.load, sinks.names())), fields["sink"]),
         registry=(_any_of(map(schema.load, schema.names())), fields["registry"]),
+        offsets=(_any_of(map(offsets.load, offsets.names())), fields["offsets"]),
     )
     made = model.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "tailrace connector"}

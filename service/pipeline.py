@@ -12,7 +12,7 @@ from threading import Event, Thread
 from typing import NamedTuple
 
 from connectors.base import Source
-from offsets.base import OffsetStore
+from offsets.base import Offsets
 from offsets.position import Position
 from schema.event import Batch, DeadLetter
 from service.batch_queue import BatchQueue
@@ -39,7 +39,7 @@ class Pipeline:
         connector: str,
         source: Source,
         sink: Sink,
-        offsets: OffsetStore,
+        offsets: Offsets,
         delivery: Delivery = Delivery(),  # noqa: B008 (immutable)
         clock: Callable[[], float] = time.monotonic,
         dead_letter: Callable[[DeadLetter], None] | None = None,

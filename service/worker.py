@@ -27,6 +27,7 @@ from schema.event import DeadLetter
 from service import __version__, config, exits, logs, secrets
 from service.backoff import Backoff
 from service.dead_letters import DeadLetters
+from service.offset_stores import open_store
 from service.pipeline import Delivery, Pipeline
 from service.registries import open_registry
 from service.sink_building import build_sink
@@ -107,11 +108,12 @@ class _Attempts:
         connector = self._connector
         self._checkpoints = lambda: 0
         with (
-            closing(self._state.offsets()) as offsets,
+            closing(open_store(connector, self._state)) as offsets,
             closing(open_registry(connector, self._state)) as registry,
             closing(self._state.dead_letters()) as dead_letters,
             closing(self._state.snapshot_requests()) as requests,
         ):
+            offsets.hold(connector.name)
             put_aside = partial(_put_aside, connector.name, dead_letters)
             # Secrets are read at each attempt, so that a password that was changed is found.
             source = connectors.load(connector.source_type)(

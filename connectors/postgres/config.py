@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-from connectors.hosts import Host, is_local
+from offsets.hosts import Host, is_local
 
 NAME_BYTES = 63
 """The longest identifier that Postgres keeps whole."""

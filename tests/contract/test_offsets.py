@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from offsets.base import OffsetStore
+from offsets.base import Offsets
 from offsets.errors import OffsetMovedBackwards
 from offsets.memory import MemoryStore
 from offsets.position import Offset, Position
 from service.state import State
 
-STORES: dict[str, Callable[[Path], OffsetStore]] = {
+STORES: dict[str, Callable[[Path], Offsets]] = {
     "memory": lambda folder: MemoryStore(),
     "sqlite": lambda folder: State.open(folder).offsets(),
 }
@@ -24,7 +24,7 @@ OTHER_SERVER = '{"type": "postgres", "host": "db", "slot": "tailrace_shop", "sys
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OffsetStore]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Offsets]:
     with closing(STORES[request.param](tmp_path / "state")) as store:
         yield store
 
@@ -33,17 +33,17 @@ def at(order: int, origin: str = LOG) -> Position:
     return Position(order, f"0/{order:X}", origin)
 
 
-def test_a_connector_never_seen_has_no_offset(store: OffsetStore) -> None:
+def test_a_connector_never_seen_has_no_offset(store: Offsets) -> None:
     assert store.load("shop") is None
 
 
-def test_what_was_saved_last_is_loaded(store: OffsetStore) -> None:
+def test_what_was_saved_last_is_loaded(store: Offsets) -> None:
     store.save("shop", at(100), {"public.orders": "1"})
     store.save("shop", at(200), {})
     assert store.load("shop") == Offset(at(200), {"public.orders": "1"})
 
 
-def test_snapshot_progress_is_merged_table_by_table(store: OffsetStore) -> None:
+def test_snapshot_progress_is_merged_table_by_table(store: Offsets) -> None:
     store.save("shop", at(100), {"public.orders": "1", "public.items": "1"})
     store.save("shop", at(100), {"public.orders": "2", "public.new": "0"})
     offset = store.load("shop")
@@ -51,7 +51,7 @@ def test_snapshot_progress_is_merged_table_by_table(store: OffsetStore) -> None:
     assert offset.snapshot == {"public.orders": "2", "public.items": "1", "public.new": "0"}
 
 
-def test_empty_progress_forgets_a_table(store: OffsetStore) -> None:
+def test_empty_progress_forgets_a_table(store: Offsets) -> None:
     store.save("shop", at(1), {"public.orders": "1", "public.items": "1"})
     store.save("shop", at(2), {"public.orders": "", "public.never": ""})
     offset = store.load("shop")
@@ -59,14 +59,14 @@ def test_empty_progress_forgets_a_table(store: OffsetStore) -> None:
     assert offset.snapshot == {"public.items": "1"}
 
 
-def test_connectors_do_not_see_each_other(store: OffsetStore) -> None:
+def test_connectors_do_not_see_each_other(store: Offsets) -> None:
     store.save("shop", at(100), {"public.orders": "1"})
     store.save("crm", at(7), {})
     assert store.load("shop") == Offset(at(100), {"public.orders": "1"})
     assert store.load("crm") == Offset(at(7), {})
 
 
-def test_going_back_is_refused_and_changes_nothing(store: OffsetStore) -> None:
+def test_going_back_is_refused_and_changes_nothing(store: Offsets) -> None:
     store.save("shop", at(200), {"public.orders": "1"})
     with pytest.raises(OffsetMovedBackwards, match=r"shop .* back from 0/C8 to 0/64") as refused:
         store.save("shop", at(100), {"public.orders": "2"})
@@ -74,13 +74,13 @@ def test_going_back_is_refused_and_changes_nothing(store: OffsetStore) -> None:
     assert store.load("shop") == Offset(at(200), {"public.orders": "1"})
 
 
-def test_the_same_position_may_be_saved_again(store: OffsetStore) -> None:
+def test_the_same_position_may_be_saved_again(store: Offsets) -> None:
     store.save("shop", at(200), {})
     store.save("shop", at(200), {"public.orders": "1"})
     assert store.load("shop") == Offset(at(200), {"public.orders": "1"})
 
 
-def test_a_promoted_server_is_the_same_log_and_may_not_go_back(store: OffsetStore) -> None:
+def test_a_promoted_server_is_the_same_log_and_may_not_go_back(store: Offsets) -> None:
     store.save("shop", at(200), {})
     with pytest.raises(OffsetMovedBackwards):
         store.save("shop", at(100, PROMOTED), {})
@@ -89,13 +89,13 @@ def test_a_promoted_server_is_the_same_log_and_may_not_go_back(store: OffsetStor
 
 
 @pytest.mark.parametrize("origin", [OTHER_SLOT, OTHER_SERVER, "not json"])
-def test_positions_of_another_log_are_not_compared(store: OffsetStore, origin: str) -> None:
+def test_positions_of_another_log_are_not_compared(store: Offsets, origin: str) -> None:
     store.save("shop", at(200), {})
     store.save("shop", at(100, origin), {})
     assert store.load("shop") == Offset(at(100, origin), {})
 
 
-def test_binlogs_under_another_name_are_another_log(store: OffsetStore) -> None:
+def test_binlogs_under_another_name_are_another_log(store: Offsets) -> None:
     renamed = json.dumps({**json.loads(LOG), "log": "renamed"})
     store.save("shop", at(200, json.dumps({**json.loads(LOG), "log": "binlog"})), {})
     store.save("shop", at(100, renamed), {})
@@ -104,7 +104,7 @@ def test_binlogs_under_another_name_are_another_log(store: OffsetStore) -> None:
     assert store.load("shop") == Offset(at(100, renamed), {})
 
 
-def test_names_of_any_kind_are_kept_apart(store: OffsetStore) -> None:
+def test_names_of_any_kind_are_kept_apart(store: Offsets) -> None:
     names = ["shop", "Shop", "shop'; drop table offset_current; --", "käse", "a/b"]
     for order, name in enumerate(names):
         store.save(name, at(order), {})

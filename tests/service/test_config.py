@@ -239,7 +239,7 @@ def test_a_name_used_twice_names_both_files_and_runs_neither(tmp_path: Path) -> 
 
 def test_the_json_schema_knows_every_key_and_every_type() -> None:
     schema = config.json_schema()
-    assert {"$schema", "name", "source", "sink", "events", "registry", "errors", "delivery"} == set(
+    assert {"$schema", "name", "source", "sink", "events", "registry", "offsets", "errors", "delivery"} == set(
         schema["properties"]
     )
     assert schema["required"] == ["name", "source", "sink"]
