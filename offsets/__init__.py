@@ -6,6 +6,9 @@ from typing import Any
 
 STORES = {
     "sqlite": "offsets.sqlite:SqliteStore",
+    "postgres": "offsets.postgres:PostgresStore",
+    "mysql": "offsets.mysql:MysqlStore",
+    "redis": "offsets.redis:RedisStore",
 }
 ENTRY_POINTS = "tailrace.offsets"
 

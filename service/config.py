@@ -3,7 +3,7 @@
 import functools
 import json
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
@@ -48,6 +48,17 @@ class Errors(Part):
     rejected: Policy = Field(
         default="fail",
         description="An event that the sink refuses for good: stop with exit 3, or store a dead letter and go on.",
+    )
+    max_dead_letters: int = Field(
+        default=1000, ge=1, description="So many dead letters are kept; one more stops the connector with exit 3."
+    )
+    max_dead_letters_per_minute: int = Field(
+        default=100, ge=1, description="So many come in a minute; one more stops the connector with exit 3."
+    )
+    dead_letter_topic: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="Publish dead letters to this topic, too; only with a sink that has topics.",
     )
     retry_for_s: float = Field(
         default=900,
@@ -137,7 +148,7 @@ def load(file: Path) -> Connector:
     except ValidationError as error:
         raise ConfigError.of(file, *problems, *explain(error, model)) from None
     if not problems:
-        problems += _unfit(connector)
+        problems += [*_format_problems(connector), *_topic_problems(connector)]
     missing = list(secrets.problems(connector))
     if problems or missing:
         raise ConfigError.of(file, *problems, *missing, hint="" if problems else secrets.HINT)
@@ -217,13 +228,18 @@ def _model(
     return _Unknown
 
 
-def _unfit(connector: Connector) -> list[Problem]:
-    """A format for a sink that has formats of its own."""
-    kind, form = getattr(connector.sink, "type", None), connector.events.format
-    if form == "avro" or kind not in sinks.names() or getattr(sinks.load(kind), "opaque", False):
-        return []
-    text = f'"{form}" is for sinks that pass events on, and {kind} writes them in a form of its own; accepted: avro'
-    return [Problem(("events", "format"), text)]
+def _format_problems(connector: Connector) -> Iterator[Problem]:
+    kind, form = connector.sink_type, connector.events.format
+    if form != "avro" and not getattr(sinks.load(kind), "opaque", False):
+        text = f'"{form}" is for sinks that pass events on, and {kind} writes them in a form of its own; accepted: avro'
+        yield Problem(("events", "format"), text)
+
+
+def _topic_problems(connector: Connector) -> Iterator[Problem]:
+    if connector.errors.dead_letter_topic is not None and not hasattr(sinks.load(connector.sink_type), "write_letters"):
+        able = ", ".join(name for name in sinks.SINKS if hasattr(sinks.load(name), "write_letters"))
+        text = f"the {connector.sink_type} sink publishes no dead letters; accepted: null, or a sink of type {able}"
+        yield Problem(("errors", "dead_letter_topic"), text)
 
 
 def _files(path: Path) -> list[Path]:

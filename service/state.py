@@ -23,7 +23,7 @@ from service.dead_letters import DeadLetters
 from service.snapshot_requests import SnapshotRequests
 
 FILE = "tailrace.db"
-VERSION = 2
+VERSION = 3
 APPLICATION_ID = 0x7461696C  # "tail": tells our file from any other SQLite file
 BUSY_TIMEOUT_S = 30.0
 HOLD_PATIENCE_S = 0.5
@@ -196,6 +196,7 @@ class State:
         db.execute("pragma journal_mode = wal")
         db.execute("begin immediate")  # also tells a file that cannot be written
         if version < VERSION:
+            service.dead_letters.upgrade(db)
             for statement in ALL_TABLES.split(";"):
                 db.execute(statement)
             db.execute(f"pragma application_id = {APPLICATION_ID}")

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
@@ -23,10 +22,10 @@ import structlog
 
 import connectors
 from offsets.errors import ConnectorRunning
-from schema.event import DeadLetter
 from service import __version__, config, exits, logs, secrets
 from service.backoff import Backoff
-from service.dead_letters import DeadLetters
+from service.dead_letters import Limits
+from service.letter_box import LetterBox
 from service.offset_stores import open_store
 from service.pipeline import Delivery, Pipeline
 from service.registries import open_registry
@@ -114,7 +113,7 @@ class _Attempts:
             closing(self._state.snapshot_requests()) as requests,
         ):
             offsets.hold(connector.name)
-            put_aside = partial(_put_aside, connector.name, dead_letters)
+            letters = LetterBox(connector.name, dead_letters, _limits(connector), connector.errors.dead_letter_topic)
             # Secrets are read at each attempt, so that a password that was changed is found.
             source = connectors.load(connector.source_type)(
                 secrets.resolve(connector.source),
@@ -122,12 +121,18 @@ class _Attempts:
                 topic_prefix=connector.topic_prefix,
                 registry=registry,
                 version=__version__,
-                dead_letter=put_aside if connector.errors.unrepresentable == "dlq" else None,
+                dead_letter=letters.put if connector.errors.unrepresentable == "dlq" else None,
             )
             sink = build_sink(connector, registry)
-            rejected = put_aside if connector.errors.rejected == "dlq" else None
             pipeline = Pipeline(
-                connector.name, source, sink, offsets, _delivery(connector), dead_letter=rejected, requests=requests
+                connector.name,
+                source,
+                sink,
+                offsets,
+                _delivery(connector),
+                dead_letter=letters.put if connector.errors.rejected == "dlq" else None,
+                requests=requests,
+                letters=letters,
             )
             self._checkpoints = lambda: pipeline.checkpoints
             pipeline.run(self._stop, self._until_caught_up)
@@ -140,9 +145,8 @@ def _retry_for_s(error: Exception, connector: config.Connector) -> float:
     return float(min(connector.errors.retry_for_s, getattr(error, "retry_for_s", connector.errors.retry_for_s)))
 
 
-def _put_aside(connector: str, dead_letters: DeadLetters, letter: DeadLetter) -> None:
-    dead_letters.add(connector, letter)
-    log.warning(f"dead letter: {letter.error}", table=letter.table, position=letter.position)
+def _limits(connector: config.Connector) -> Limits:
+    return Limits(connector.errors.max_dead_letters, connector.errors.max_dead_letters_per_minute)
 
 
 def _delivery(connector: config.Connector) -> Delivery:
