@@ -121,6 +121,7 @@ class _Attempts:
                 registry=registry,
                 version=__version__,
                 dead_letter=put_aside if connector.errors.unrepresentable == "dlq" else None,
+                **({"refused": put_aside} if connector.puts_refused_aside else {}),
             )
             sink = sinks.load(connector.sink_type)(secrets.resolve(connector.sink), registry)
             rejected = put_aside if connector.errors.rejected == "dlq" else None
