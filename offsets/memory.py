@@ -1,24 +1,13 @@
 """Offsets of a process that need not outlive it: for tests, and for users' tests."""
 
-from collections.abc import Mapping
+from pathlib import Path
 
-from offsets.origin import refuse_to_go_back
-from offsets.position import Offset, Position, merged
+from offsets.sqlite import TABLES, SqliteStore
 
 
-class MemoryStore:
-    """An OffsetStore in a dict."""
+class MemoryStore(SqliteStore):
+    """An OffsetStore in SQLite's memory."""
 
     def __init__(self) -> None:
-        self._offsets: dict[str, Offset] = {}
-
-    def load(self, connector: str) -> Offset | None:
-        return self._offsets.get(connector)
-
-    def save(self, connector: str, position: Position, snapshot: Mapping[str, str]) -> None:
-        stored = self._offsets.get(connector)
-        refuse_to_go_back(connector, stored.position if stored else None, position)
-        self._offsets[connector] = Offset(position, merged(stored.snapshot if stored else {}, snapshot))
-
-    def close(self) -> None:
-        pass
+        super().__init__(Path(":memory:"))
+        self._db.executescript(TABLES)

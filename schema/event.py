@@ -25,8 +25,9 @@ class Event(NamedTuple):
 class DeadLetter(NamedTuple):
     """A change or an event that cannot be delivered, kept raw.
 
-    `key` and `value` are wire bytes where the event was made, else `value` is what the log held. `position` is the
-    log's own word for where it stood; with the table it tells a letter from its repetition.
+    `key` and `value` are wire bytes where the event was made (`is_event`), else `value` is what the log held.
+    `position` is the event's id, else the log's own word for where the change stood; with the table it tells a letter
+    from its repetition.
     """
 
     table: str
@@ -35,6 +36,49 @@ class DeadLetter(NamedTuple):
     value: bytes | None
     position: str
     error: str
+    is_event: bool = False
+
+    @classmethod
+    def of(cls, event: Event, error: str) -> "DeadLetter":
+        return cls(event.table, event.topic, event.key, event.value, place_of(event), error, is_event=True)
+
+    def event(self) -> Event:
+        """The event that it was; only where `is_event`."""
+        return Event(self.topic, self.table, self.key, self.value, id_at(self.position))
+
+    @property
+    def schema_id(self) -> int | None:
+        """That of its value, of a tombstone's key; None for what is not Avro."""
+        wire = self.key if self.value is None else self.value
+        if not self.is_event or wire is None or len(wire) < 5 or wire[0]:
+            return None
+        return int.from_bytes(wire[1:5], "big")
+
+
+class StoredLetter(NamedTuple):
+    """A dead letter as the state keeps it: `attempt` counts how often its delivery was tried.
+
+    `superseded_by` is the place of a later event of the same key that was handed to the sink; its own place where
+    that was this event itself, come again.
+    """
+
+    id: int
+    connector: str
+    failed_at_ms: int
+    attempt: int
+    superseded_by: str | None
+    dead: DeadLetter
+
+
+def place_of(event: Event) -> str:
+    """An event's id as operators read it: ``22738360/3``."""
+    return f"{event.id[0]}/{event.id[1]}"
+
+
+def id_at(place: str) -> tuple[int, int]:
+    """The reverse of `place_of`."""
+    order, _, nth = place.partition("/")
+    return int(order), int(nth)
 
 
 class Batch(NamedTuple):

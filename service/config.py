@@ -3,15 +3,17 @@
 import functools
 import json
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError, create_model
 
 import connectors
+import offsets
 import schema
 import sinks
+from offsets.sqlite import SqliteConfig
 from schema.registry import LocalConfig
 from service import secrets
 from service.problems import ConfigError, Problem, explain, nearest
@@ -42,6 +44,17 @@ class Errors(Part):
         default="fail",
         description="An event that the sink refuses for good: stop with exit 3, or store a dead letter and go on.",
     )
+    max_dead_letters: int = Field(
+        default=1000, ge=1, description="So many dead letters are kept; one more stops the connector with exit 3."
+    )
+    max_dead_letters_per_minute: int = Field(
+        default=100, ge=1, description="So many come in a minute; one more stops the connector with exit 3."
+    )
+    dead_letter_topic: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="Publish dead letters to this topic, too; only with a sink that has topics.",
+    )
     retry_for_s: float = Field(
         default=900,
         ge=0,
@@ -71,6 +84,7 @@ class Connector(Part):
     registry: BaseModel = Field(
         default=LocalConfig(), description="Where the versions of events are kept, an object with its type."
     )
+    offsets: BaseModel = Field(default=SqliteConfig(), description="Where offsets are kept, an object with its type.")
     errors: Errors = Field(default=Errors(), description="What an error leads to.")
     delivery: Delivery = Field(default=Delivery(), description="How eagerly events are made durable.")
 
@@ -94,6 +108,10 @@ class Connector(Part):
     @property
     def registry_type(self) -> str:
         return str(self.registry.type)  # type: ignore[attr-defined]
+
+    @property
+    def offsets_type(self) -> str:
+        return str(self.offsets.type)  # type: ignore[attr-defined]
 
 
 class _Unknown(BaseModel):
@@ -120,6 +138,7 @@ def load(file: Path) -> Connector:
         source=(_model("source", raw, connectors.names(), connectors.load, problems), fields["source"]),
         sink=(_model("sink", raw, sinks.names(), sinks.load, problems), fields["sink"]),
         registry=(_model("registry", raw, schema.names(), schema.load, problems), fields["registry"]),
+        offsets=(_model("offsets", raw, offsets.names(), offsets.load, problems), fields["offsets"]),
     )
     name = raw.get("name")
     try:
@@ -128,6 +147,8 @@ def load(file: Path) -> Connector:
         )
     except ValidationError as error:
         raise ConfigError.of(file, *problems, *explain(error, model)) from None
+    if not problems:
+        problems += _topic_problems(connector)
     missing = list(secrets.problems(connector))
     if problems or missing:
         raise ConfigError.of(file, *problems, *missing, hint="" if problems else secrets.HINT)
@@ -175,6 +196,7 @@ def json_schema() -> dict[str, Any]:
         source=(_any_of(map(connectors.load, connectors.names())), fields["source"]),
         sink=(_any_of(map(sinks.load, sinks.names())), fields["sink"]),
         registry=(_any_of(map(schema.load, schema.names())), fields["registry"]),
+        offsets=(_any_of(map(offsets.load, offsets.names())), fields["offsets"]),
     )
     made = model.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "tailrace connector"}
@@ -204,6 +226,13 @@ def _model(
         except ImportError as error:
             problems.append(Problem((part, "type"), f'"{kind}" cannot be loaded: {error}'))
     return _Unknown
+
+
+def _topic_problems(connector: Connector) -> Iterator[Problem]:
+    if connector.errors.dead_letter_topic is not None and not hasattr(sinks.load(connector.sink_type), "write_letters"):
+        able = ", ".join(name for name in sinks.SINKS if hasattr(sinks.load(name), "write_letters"))
+        text = f"the {connector.sink_type} sink publishes no dead letters; accepted: null, or a sink of type {able}"
+        yield Problem(("errors", "dead_letter_topic"), text)
 
 
 def _files(path: Path) -> list[Path]:

@@ -5,11 +5,18 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from connectors.errors import SourceMisconfigured
+from offsets.errors import OffsetStoreMisconfigured
 from schema.errors import RegistryMisconfigured
 from service.logs import named
 from service.problems import ConfigError
 from service.secrets import SecretMissing
 from sinks.errors import SinkMisconfigured
+
+MISTAKES = (
+    *(ConfigError, SecretMissing, SourceMisconfigured, RegistryMisconfigured, SinkMisconfigured),
+    OffsetStoreMisconfigured,
+)
+"""Of the connector file."""
 
 DONE = 0
 FINDINGS = 1
@@ -30,7 +37,7 @@ class Said(NamedTuple):
 
 def say(error: BaseException) -> Said:
     """Every error of the packages carries `hint` and `retryable`; anything else is a defect of ours."""
-    if isinstance(error, (ConfigError, SecretMissing, SourceMisconfigured, RegistryMisconfigured, SinkMisconfigured)):
+    if isinstance(error, MISTAKES):
         return Said(str(error), getattr(error, "hint", ""), MISCONFIGURED)
     if not hasattr(error, "hint"):
         return Said(

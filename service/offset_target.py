@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from offsets.origin import facts, same_log
 from offsets.position import Offset, Position, Range
 from offsets.sqlite import SqliteStore
 from service.refused import Refused
 from service.state import State
+
+if TYPE_CHECKING:
+    from service.config import Connector
 
 
 class Log(Protocol):
@@ -48,7 +51,18 @@ class Target(NamedTuple):
 def ask(state: State, name: str, file: Path | None) -> Target:
     """Of a connector whose server is asked now. Raises Refused, ConfigError, SourceError."""
     import connectors
-    from service import config, exits, secrets
+    from service import exits, secrets
+
+    connector = config_of(state, name, file)
+    log: Log = connectors.load(connector.source_type)
+    source = secrets.resolve(connector.source)
+    with exits.about(name):
+        return Target(log, source, log.positions(source))
+
+
+def config_of(state: State, name: str, file: Path | None) -> "Connector":
+    """`file`, or the one that the connector last ran with. Raises Refused, ConfigError."""
+    from service import config
 
     path = file or state.config_path(name)
     if path is None:
@@ -60,10 +74,7 @@ def ask(state: State, name: str, file: Path | None) -> Target:
         raise Refused(
             f"{path} is the file of connector {connector.name}, not of {name}", "name the right one by --config"
         )
-    log: Log = connectors.load(connector.source_type)
-    source = secrets.resolve(connector.source)
-    with exits.about(name):
-        return Target(log, source, log.positions(source))
+    return connector
 
 
 def log_of(origin: str) -> Log | None:

@@ -202,6 +202,7 @@ class State:
         db.execute("pragma journal_mode = wal")
         db.execute("begin immediate")  # also tells a file that cannot be written
         if version < VERSION:
+            service.dead_letters.upgrade(db)
             for statement in ALL_TABLES.split(";"):
                 db.execute(statement)
             db.execute(f"pragma application_id = {APPLICATION_ID}")

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
@@ -24,10 +23,11 @@ import structlog
 import connectors
 import sinks
 from offsets.errors import ConnectorRunning
-from schema.event import DeadLetter
 from service import __version__, config, exits, logs, secrets
 from service.backoff import Backoff
-from service.dead_letters import DeadLetters
+from service.dead_letters import Limits
+from service.letter_box import LetterBox
+from service.offset_stores import open_store
 from service.pipeline import Delivery, Pipeline
 from service.registries import open_registry
 from service.state import Hold, State
@@ -107,12 +107,13 @@ class _Attempts:
         connector = self._connector
         self._checkpoints = lambda: 0
         with (
-            closing(self._state.offsets()) as offsets,
+            closing(open_store(connector, self._state)) as offsets,
             closing(open_registry(connector, self._state)) as registry,
             closing(self._state.dead_letters()) as dead_letters,
             closing(self._state.snapshot_requests()) as requests,
         ):
-            put_aside = partial(_put_aside, connector.name, dead_letters)
+            offsets.hold(connector.name)
+            letters = LetterBox(connector.name, dead_letters, _limits(connector), connector.errors.dead_letter_topic)
             # Secrets are read at each attempt, so that a password that was changed is found.
             source = connectors.load(connector.source_type)(
                 secrets.resolve(connector.source),
@@ -120,13 +121,19 @@ class _Attempts:
                 topic_prefix=connector.topic_prefix,
                 registry=registry,
                 version=__version__,
-                dead_letter=put_aside if connector.errors.unrepresentable == "dlq" else None,
-                **({"refused": put_aside} if connector.puts_refused_aside else {}),
+                dead_letter=letters.put if connector.errors.unrepresentable == "dlq" else None,
+                **({"refused": letters.put} if connector.puts_refused_aside else {}),
             )
             sink = sinks.load(connector.sink_type)(secrets.resolve(connector.sink), registry)
-            rejected = put_aside if connector.errors.rejected == "dlq" else None
             pipeline = Pipeline(
-                connector.name, source, sink, offsets, _delivery(connector), dead_letter=rejected, requests=requests
+                connector.name,
+                source,
+                sink,
+                offsets,
+                _delivery(connector),
+                dead_letter=letters.put if connector.errors.rejected == "dlq" else None,
+                requests=requests,
+                letters=letters,
             )
             self._checkpoints = lambda: pipeline.checkpoints
             pipeline.run(self._stop, self._until_caught_up)
@@ -139,9 +146,8 @@ def _retry_for_s(error: Exception, connector: config.Connector) -> float:
     return float(min(connector.errors.retry_for_s, getattr(error, "retry_for_s", connector.errors.retry_for_s)))
 
 
-def _put_aside(connector: str, dead_letters: DeadLetters, letter: DeadLetter) -> None:
-    dead_letters.add(connector, letter)
-    log.warning(f"dead letter: {letter.error}", table=letter.table, position=letter.position)
+def _limits(connector: config.Connector) -> Limits:
+    return Limits(connector.errors.max_dead_letters, connector.errors.max_dead_letters_per_minute)
 
 
 def _delivery(connector: config.Connector) -> Delivery:

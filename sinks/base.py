@@ -1,8 +1,9 @@
 """What the pipeline asks of a sink."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from schema.event import Batch
+from schema.event import Batch, StoredLetter
 
 
 class Schemas(Protocol):
@@ -40,3 +41,10 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Release the target. Never raises; publishes nothing that was not flushed."""
+
+
+class LetterSink(Sink, Protocol):
+    """A sink that can also publish dead letters, for `errors.dead_letter_topic`."""
+
+    def write_letters(self, topic: str, letters: Sequence[StoredLetter]) -> None:
+        """Accept the letters in order, raw; as with events, `flush` makes them durable. Raises no Rejected."""

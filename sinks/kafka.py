@@ -1,13 +1,14 @@
 """Topics of a Kafka cluster: idempotent, acknowledged by every replica in sync, Java's partition for each key."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from confluent_kafka import KafkaException
 
-from schema.event import Batch, Event
+from schema.event import Batch, Event, StoredLetter
+from sinks import kafka_letters
 from sinks.base import Schemas
-from sinks.errors import SinkError
+from sinks.errors import Rejected, SinkError
 from sinks.kafka_cluster import Cluster
 from sinks.kafka_config import KafkaConfig
 from sinks.kafka_errors import REFUSED, TOO_LARGE, rejected
@@ -44,6 +45,7 @@ class KafkaSink:
         self._batch_bytes = config.batch_bytes
         self._alone_above: dict[str, int] = {}  # bytes, of every topic met; -1: each event goes alone
         self._alone_left: dict[str, int] = {}
+        self._letter_topics: set[str] = set()
         self._cluster: Cluster | None = None
         self._outbox: Outbox | None = None
 
@@ -69,7 +71,7 @@ class KafkaSink:
                 if topic not in alone_above:
                     self._meet(topic)
                 if (len(value) if value else 0) + (len(key) if key else 0) > alone_above[topic]:
-                    self._write_alone(event)
+                    self._write_alone(event, headers)
                     produce = self._outbox.produce
                     continue
                 try:
@@ -77,6 +79,23 @@ class KafkaSink:
                 except (BufferError, KafkaException):
                     self._outbox.put(event, headers)
             self._outbox.serve()
+        except NotDelivered as failure:
+            raise self._error(failure) from failure
+
+    def write_letters(self, topic: str, letters: Sequence[StoredLetter]) -> None:
+        """Each alone. One that the topic refuses, for it is as large as its event was, goes without its value."""
+        assert self._cluster is not None
+        if topic not in self._letter_topics:
+            self._cluster.prepare([topic], settings=kafka_letters.TOPIC)
+            self._letter_topics.add(topic)
+        try:
+            for letter in letters:
+                try:
+                    self._write_alone(kafka_letters.event(topic, letter), kafka_letters.headers(letter))
+                except Rejected:
+                    self._write_alone(*kafka_letters.without_value(topic, letter))
+        except Rejected as rejected:
+            raise kafka_letters.refused(topic, rejected) from rejected
         except NotDelivered as failure:
             raise self._error(failure) from failure
 
@@ -107,12 +126,12 @@ class KafkaSink:
         self._alone_above[topic] = -1
         self._alone_left[topic] = ALONE_AFTER_REFUSAL
 
-    def _write_alone(self, event: Event) -> None:
+    def _write_alone(self, event: Event, headers: Headers) -> None:
         """Accept one event durably, or raise Rejected."""
         assert self._outbox is not None
         self._outbox.settle()
         try:
-            self._outbox.put(event, self._headers)
+            self._outbox.put(event, headers)
             self._outbox.settle()
         except NotDelivered as failure:
             if failure.error.code() not in REFUSED:
@@ -132,7 +151,8 @@ class KafkaSink:
         if event.topic in self._alone_left:
             self._alone_left[event.topic] = ALONE_AFTER_REFUSAL
         error = rejected(failure.error, event)
-        if self._config.oversize == "fail" and failure.error.code() in TOO_LARGE:
+        fails = self._config.oversize == "fail" and event.topic not in self._letter_topics
+        if fails and failure.error.code() in TOO_LARGE:
             raise SinkError(str(error), error.hint) from failure
         raise error from failure
 

@@ -1,22 +1,18 @@
 """What is asked of a Kafka cluster beside taking events: is it there, may we, are the topics."""
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.cimpl import NewTopic
 
+from offsets.kafka_questions import ANSWER_TIMEOUT_S, Questions
 from sinks.errors import SinkError
 from sinks.kafka_config import KafkaConfig
 from sinks.kafka_errors import MISSING, translate
 
-ANSWER_TIMEOUT_S = 10.0
-"""A broker that starts, or a cluster that elects a controller, has answered by then."""
-POLL_S = 0.05
 BROKERS_DEFAULT = -1
 """For partitions and replication (KIP-464)."""
 
@@ -28,13 +24,11 @@ class Cluster:
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
-        self._trouble: KafkaError | None = None
-        self._all_down = False
-        settings: dict[str, Any] = {**config.client(), "error_cb": self._remember}
         try:
-            self._admin = AdminClient(settings)
+            self._questions = Questions(config.client())
         except KafkaException as error:
             raise self.error(error.args[0]) from error
+        self._admin = self._questions.admin
 
     def reach(self) -> None:
         """Connect, prove who we are, get an answer."""
@@ -43,12 +37,17 @@ class Cluster:
         except KafkaException as error:
             raise self.error(error.args[0]) from error
 
-    def prepare(self, topics: Iterable[str], *, only_check: bool = False) -> None:
-        """See that topics are there and may be written; make a missing one where the configuration says so."""
+    def prepare(
+        self, topics: Iterable[str], *, only_check: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """See that topics are there and may be written; make a missing one where the configuration says so.
+
+        `settings` of a topic that is made are laid over those of the configuration.
+        """
         for name in topics:
             try:
                 if not self._is_there(name):
-                    self._create(name, only_check)
+                    self._create(name, only_check, settings or {})
             except KafkaException as error:
                 raise self.error(error.args[0], name) from error
 
@@ -70,7 +69,7 @@ class Cluster:
             raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
         return True
 
-    def _create(self, name: str, only_check: bool) -> None:
+    def _create(self, name: str, only_check: bool, settings: Mapping[str, str]) -> None:
         wanted = self._config.topics
         if not wanted.create:
             raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
@@ -78,7 +77,7 @@ class Cluster:
             name,
             num_partitions=wanted.partitions or BROKERS_DEFAULT,
             replication_factor=wanted.replication or BROKERS_DEFAULT,
-            config=wanted.config(),
+            config={**wanted.config(), **settings},
         )
         asked = self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S, validate_only=only_check)
         try:
@@ -88,24 +87,4 @@ class Cluster:
                 raise
 
     def _wait(self, answer: "Future[Answer]") -> Answer:
-        """The answer, or KafkaException: at once where every broker has hung up, with the reason they gave."""
-        self._admin.poll(0)  # what it says of connections that ended since it was asked last is no answer
-        self._trouble, self._all_down = None, False
-        deadline = time.monotonic() + ANSWER_TIMEOUT_S
-        while not answer.done() and not self._all_down and time.monotonic() < deadline:
-            self._admin.poll(POLL_S)
-        if not answer.done() or answer.exception():
-            self._admin.poll(0)
-            if self._trouble is not None:
-                raise KafkaException(self._trouble)
-        try:
-            return answer.result(0)
-        except TimeoutError:
-            late = KafkaError(KafkaError._TIMED_OUT, f"nothing was said for {ANSWER_TIMEOUT_S:g} s")
-            raise KafkaException(late) from None
-
-    def _remember(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._all_down = True
-        else:
-            self._trouble = error
+        return self._questions.wait(answer, ANSWER_TIMEOUT_S)

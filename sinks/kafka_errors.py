@@ -3,11 +3,11 @@
 Codes: https://kafka.apache.org/protocol#protocol_error_codes; those that begin with an underscore are librdkafka's own.
 """
 
-import re
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError
 
+from offsets.kafka_client import reason
 from schema.event import Event
 from sinks.errors import Rejected, SinkError, SinkMisconfigured, SinkUnavailable
 
@@ -24,8 +24,6 @@ REFUSED = frozenset(
 
 TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
-
-_NOISE = re.compile(r"^(\w+://)?\S+: | \(after \d+ms in state \w+\).*$")
 
 
 class _Said(NamedTuple):
@@ -144,8 +142,3 @@ def rejected(error: KafkaError, event: Event) -> Rejected:
             "give the table a primary key, or set cleanup.policy of the topic to delete",
         )
     return Rejected(event, f"{event.topic} refused it: {reason(error)}", "see the broker's log for what it checks")
-
-
-def reason(error: KafkaError) -> str:
-    """librdkafka's text without its own bookkeeping."""
-    return _NOISE.sub("", error.str())

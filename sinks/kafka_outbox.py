@@ -7,10 +7,10 @@ from contextlib import suppress
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from offsets.kafka_client import reason
 from schema.event import Event
 from sinks.errors import SinkUnavailable
 from sinks.kafka_config import KafkaConfig
-from sinks.kafka_errors import reason
 
 POLL_S = 0.25
 TELL_AFTER_S = 10.0

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from service import implementation
-from tests import kafka_servers, mysql_servers, registry_servers
+from tests import kafka_servers, mysql_servers, offset_stores, redis_servers, registry_servers
 from tests.kafka_servers import Kafka, LocalKafka, OwnKafka
 from tests.mysql_servers import Address, Kind, LocalMysql, MysqlDatabase, OwnMysql
+from tests.offset_stores import MakePlace, Place
+from tests.redis_servers import LocalRedis
 from tests.registry_servers import LocalRegistry, OwnRegistry, Registry
 from tests.servers import VERSIONS, Database, OwnPostgres, Tailrace, find_server, serve, skip, start_programs
 
@@ -25,7 +27,8 @@ def pytest_report_header() -> list[str]:
         f"{kind.name}: {rung.kind} ({_without_password(rung.place)})"
         for kind, rung in ((kind, mysql_servers.find_server(kind)) for kind in mysql_servers.KINDS)
     ]
-    for name, rung in (("kafka", kafka_servers.find_kafka()), ("registry", registry_servers.find_registry())):
+    others = (kafka_servers.find_kafka(), registry_servers.find_registry(), redis_servers.find_redis())
+    for name, rung in zip(("kafka", "registry", "redis"), others, strict=True):
         servers.append(f"{name}: {rung.kind} ({_without_password(rung.place)})")
     return [f"tailrace: {implementation()}", *servers]
 
@@ -198,6 +201,39 @@ def own_registry() -> Iterator[OwnRegistryFactory]:
     yield start
     for own in started:
         own.remove()
+
+
+@pytest.fixture(scope="session", params=offset_stores.KINDS)
+def offset_server(request: pytest.FixtureRequest) -> Iterator[MakePlace]:
+    """Once for every offset store; the whole session shares its server."""
+    yield from offset_stores.serve(request.param)
+
+
+@pytest.fixture
+def place(offset_server: MakePlace, tmp_path: Path) -> Iterator[Place]:
+    """Where a test's own offsets lie."""
+    made = offset_server(tmp_path)
+    yield made
+    made.drop()
+
+
+OwnRedisFactory = Callable[..., LocalRedis]
+
+
+@pytest.fixture
+def own_redis() -> Iterator[OwnRedisFactory]:
+    """Starts servers for a test that stops them or needs other settings: `own_redis("--requirepass", "secret")`."""
+    started: list[LocalRedis] = []
+
+    def start(*settings: str) -> LocalRedis:
+        server = LocalRedis(settings)
+        started.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in started:
+        server.remove()
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def gives_defaults(rows: Rows, model: type[BaseModel], prefix: str = "") -> bool
 
 def test_configuration_documents_every_key_of_a_connector_and_no_other() -> None:
     rows = documented("configuration.md", "Keys of the connector")
-    assert set(rows) == {*dict(keys(Connector)), "source.type", "sink.type", "registry.type"}
+    assert set(rows) == {*dict(keys(Connector)), "source.type", "sink.type", "registry.type", "offsets.type"}
     assert gives_defaults(rows, Connector)
 
 

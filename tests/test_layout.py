@@ -74,9 +74,10 @@ def test_files_and_functions_are_short(file: Path) -> None:
 
 def test_every_adapter_in_the_tables_exists() -> None:
     import connectors
+    import offsets
     import schema
     import sinks
 
-    for table in (connectors, sinks, schema):
+    for table in (connectors, sinks, schema, offsets):
         for name in table.names():
             assert table.load(name).Config.model_fields["type"]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from connectors.hosts import Host, is_local
+from offsets.hosts import Host, is_local
 
 TlsMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 Table = Annotated[str, Field(pattern=r"^!?[^.]+\..+$")]

@@ -1,13 +1,13 @@
 """The `source` part of a connector file with `"type": "postgres"`."""
 
 import re
-import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-from connectors.hosts import Host, is_local
+from offsets import libpq
+from offsets.hosts import Host, is_local
 
 NAME_BYTES = 63
 """The longest identifier that Postgres keeps whole."""
@@ -89,16 +89,10 @@ class PostgresConfig(BaseModel):
             "port": self.port,
             "dbname": self.database,
             "user": self.user,
-            "sslmode": self.sslmode,
+            **libpq.protection(self.sslmode, self.tls.ca, self.tls.cert, self.tls.key),
         }
         if self.password is not None:
             parameters["password"] = self.password.get_secret_value()
-        if self.sslmode.startswith("verify-"):
-            parameters["sslrootcert"] = str(self.tls.ca or ssl.get_default_verify_paths().cafile or "system")
-        if self.tls.cert:
-            parameters["sslcert"] = str(self.tls.cert)
-        if self.tls.key:
-            parameters["sslkey"] = str(self.tls.key)
         return parameters
 
 

@@ -3,7 +3,6 @@
 Source: PostgreSQL manual, "Streaming Replication Protocol" (START_REPLICATION, standby status update).
 """
 
-import re
 import time
 from collections.abc import Iterator
 from select import select
@@ -17,28 +16,17 @@ from psycopg.conninfo import make_conninfo
 from connectors.errors import LogBusy, LogGap, SourceError, SourceMisconfigured, SourceRefused, SourceUnreachable
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.types import SESSION_SETTINGS
+from offsets import libpq
 
 _STATUS = Struct(">cQQQqB")
 _POSTGRES_EPOCH_S = 946_684_800
 _LINGER_S = 0.0004
-CONNECT_TIMEOUT_S = 30
 LOCK_TIMEOUT_S = 10
-_NETWORK: dict[str, Any] = {
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,
-}
-"""libpq's, in s and the last in ms: a host that is gone is an error, not a wait for ever."""
 _NO_LIMITS_SQL = """
     select set_config(name, '0', false) from pg_settings where name in
     ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')
 """
 _NOT_IN_STATE = "55000"
-_ADDRESS = re.compile(
-    r"^connection (?:failed|is bad): |^connection to server (?:at|on) .*? failed: |^(?:FATAL|ERROR): +"
-    r"|\[Errno -?\d+\] | Is the server running [^?]*\?"
-)
 _START_ANEW = "drop the slot, run `tailrace offsets reset NAME` and start again: every table is copied anew"
 
 
@@ -55,8 +43,8 @@ def connect(config: PostgresConfig, *, replication: bool = False, application: s
         application_name=application,
         options=options,
         client_encoding="utf8",
-        connect_timeout=CONNECT_TIMEOUT_S,
-        **_NETWORK,
+        connect_timeout=libpq.CONNECT_TIMEOUT_S,
+        **libpq.NETWORK,
         **({"replication": "database"} if replication else {}),
     )
     try:
@@ -70,8 +58,7 @@ def connect(config: PostgresConfig, *, replication: bool = False, application: s
 def source_error(error: psycopg.Error, config: PostgresConfig) -> SourceError:
     """What a Postgres error means to us: by SQLSTATE where the server answered, else by libpq's text."""
     where = f"{config.host}:{config.port}/{config.database}"
-    text = _without_address(" ".join(str(error).split()))
-    state = error.sqlstate or _state_of_connect_error(text)
+    state, text = libpq.failure(error)
     match state:
         case "28P01" | "28000":
             return SourceRefused(
@@ -104,31 +91,6 @@ def source_error(error: psycopg.Error, config: PostgresConfig) -> SourceError:
     return (SourceUnreachable if retryable else SourceRefused)(
         f"{where}: {text} (SQLSTATE {state})", "see the server's log for the whole story"
     )
-
-
-def _without_address(text: str) -> str:
-    """What failed, in the server's or the system's own words; we have named host and port before."""
-    while (shorter := _ADDRESS.sub("", text)) != text:
-        text = shorter
-    return text
-
-
-def _state_of_connect_error(text: str) -> str | None:
-    """libpq gives no SQLSTATE for a refused connection, only the server's sentence."""
-    for sentence, state in (
-        ("password authentication failed", "28P01"),
-        ("no password supplied", "28P01"),
-        ("no pg_hba.conf entry", "28000"),
-        ('role "', "28000"),
-        ("certificate", "tls"),
-        ("does not exist", "3D000"),
-        ("does not support SSL", "tls"),
-        ("must be superuser or replication role", "42501"),
-        ("permission denied", "42501"),
-    ):
-        if sentence in text:
-            return state
-    return None
 
 
 class ReplicationStream:

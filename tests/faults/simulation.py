@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from connectors.base import Source
 from connectors.errors import SourceError
-from offsets.base import OffsetStore
+from offsets.base import Offsets
 from offsets.errors import OffsetError
 from service.pipeline import Delivery, Pipeline
 from sinks.base import Sink
@@ -26,7 +26,7 @@ class Parts(NamedTuple):
     pipeline: type[Pipeline] = Pipeline
     source: Callable[[World], Source] = FakeSource
     sink: Callable[[World], Sink] = FakeSink
-    store: Callable[[World], OffsetStore] = FakeStore
+    store: Callable[[World], Offsets] = FakeStore
 
 
 class Ending(NamedTuple):

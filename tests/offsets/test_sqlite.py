@@ -156,49 +156,6 @@ def test_connectors_that_save_at_the_same_time_wait_for_each_other(store: Sqlite
     assert [stored.connector for stored in store.all()] == ["crm", "shop"]
 
 
-def test_an_operators_change_may_go_back_and_is_remembered_with_what_it_replaced(store: SqliteStore) -> None:
-    store.save("shop", at(200), {"public.orders": "1"})
-    before = Offset(at(200), {"public.orders": "1"})
-    after = Offset(at(100), {})
-    store.replace("shop", after, "seek")
-    assert store.load("shop") == after
-    [change] = store.changes("shop")
-    assert (change.command, change.before, change.after) == ("seek", before, after)
-    assert change.changed_at == START
-
-
-def test_a_reset_leaves_a_connector_that_was_never_seen(store: SqliteStore) -> None:
-    store.save("shop", at(200), {"public.orders": "1"})
-    store.replace("shop", None, "reset")
-    assert store.load("shop") is None
-    store.save("shop", at(5), {})
-    assert store.load("shop") == Offset(at(5), {})
-
-
-def test_the_position_at_a_moment_is_one_from_before_it(store: SqliteStore, clock: Clock) -> None:
-    for minute in range(10):
-        for second in (5, 35):
-            clock.now = START + timedelta(minutes=minute, seconds=second)
-            store.save("shop", at(1000 + minute * 100 + second), {})
-    found = store.position_at("shop", START + timedelta(minutes=4, seconds=50))
-    assert found == at(1405)
-
-
-def test_a_moment_before_the_first_save_is_not_known(store: SqliteStore) -> None:
-    store.save("shop", at(100), {})
-    assert store.position_at("shop", START - timedelta(seconds=1)) is None
-    assert store.position_at("crm", START) is None
-
-
-def test_a_clock_that_was_set_back_gives_the_earlier_of_two_answers(store: SqliteStore, clock: Clock) -> None:
-    store.save("shop", at(100), {})
-    clock.later(minutes=30)
-    store.save("shop", at(200), {})
-    clock.later(minutes=-20)
-    store.save("shop", at(300), {})
-    assert store.position_at("shop", START + timedelta(minutes=15)) == at(100)
-
-
 def test_normal_saves_leave_one_sample_a_minute_for_seven_days(store: SqliteStore, clock: Clock) -> None:
     store._db.execute("pragma synchronous = off")
     order = 0
@@ -210,18 +167,3 @@ def test_normal_saves_leave_one_sample_a_minute_for_seven_days(store: SqliteStor
     assert rows(store, "offset_sample") == 7 * 24 + 2
     assert store.position_at("shop", clock.now - timedelta(days=6, hours=23)) is not None
     assert store.position_at("shop", clock.now - timedelta(days=8)) is None
-
-
-def test_what_operators_did_is_kept_for_ever(store: SqliteStore, clock: Clock) -> None:
-    store.save("shop", at(1), {})
-    store.replace("shop", Offset(at(2), {}), "seek")
-    clock.later(days=400)
-    store.save("shop", at(3), {})
-    assert [change.command for change in store.changes("shop")] == ["seek"]
-
-
-def test_an_idle_connectors_last_position_answers_for_the_days_after_it(store: SqliteStore, clock: Clock) -> None:
-    store.save("shop", at(1), {})
-    clock.later(days=20)
-    store.save("shop", at(2), {})
-    assert store.position_at("shop", clock.now - timedelta(days=2)) == at(1)

@@ -57,14 +57,6 @@ rig_fetch() {
     rig_say "installed: $name ($(du -sm "$prefix" | cut -f1) MB in $prefix)"
 }
 
-# rig_prefix PREFIX: its absolute path
-rig_prefix() {
-    local prefix
-    prefix=$(cd "$1" 2>/dev/null && pwd) || rig_die "no such PREFIX: $1"
-    [ -e "$prefix/VERSION" ] || rig_die "nothing installed in $prefix; run: $0 install $prefix"
-    printf '%s\n' "$prefix"
-}
-
 # rig_jvm DATADIR READY COMMAND...: starts it and waits until its log holds the words READY
 rig_jvm() {
     local dir=$1 ready=$2 i begin child wait=${RIG_WAIT:-60}; shift 2
@@ -86,13 +78,4 @@ rig_jvm() {
     tail -n 20 "$dir/server.log" >&2
     kill -9 "$child" 2>/dev/null || true
     rig_die "the server was not ready within ${wait}s (log: $dir/server.log)"
-}
-
-rig_kill() {
-    local dir pid
-    dir=$(rig_datadir "${1:-}")
-    pid=$(rig_pid "$dir") || { rig_say "not running: $dir"; return 0; }
-    kill -9 "$pid" || rig_die "cannot signal pid $pid"
-    while rig_pid "$dir" >/dev/null; do sleep 0.02; done
-    rm -f "$dir/server.pid"; rig_say "killed pid $pid"
 }

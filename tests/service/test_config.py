@@ -117,13 +117,21 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
             {**CONNECTOR, "sink": {"type": "files", "directory": "x", "codec": "deflate"}},
             'sink: codec belongs to "format": "avro"',
         ),
-        ({**CONNECTOR, "sink": {}}, "sink.type: is missing; accepted: files, stdout"),
+        ({**CONNECTOR, "sink": {}}, "sink.type: is missing; accepted: kafka, files, stdout"),
         ({**CONNECTOR, "sink": "stdout"}, 'sink: "stdout" is not an object'),
         ({**CONNECTOR, "source": {"type": "oracle"}}, 'source.type: "oracle" is not known; accepted: postgres'),
         ({**CONNECTOR, "name": "a/b"}, 'name: "a/b" does not fit; accepted: Unique; letters'),
         ({**CONNECTOR, "name": 55 * "a"}, f'name: "{55 * "a"}" is longer than 54 characters; accepted: Unique'),
         ({"source": POSTGRES, "sink": {"type": "stdout"}}, "name: is missing; accepted: Unique"),
         ({**CONNECTOR, "errors": {"rejected": "dql"}}, 'errors.rejected: "dql" is not known; did you mean "dlq"?'),
+        (
+            {**CONNECTOR, "errors": {"dead_letter_topic": "shop.dead"}},
+            "errors.dead_letter_topic: the stdout sink publishes no dead letters; accepted: null, or",
+        ),
+        (
+            {**CONNECTOR, "errors": {"max_dead_letters": 0}},
+            "errors.max_dead_letters: 0 should be greater than or equal to 1",
+        ),
         (source(user="${env:USER}"), "source.user: ${env:USER} is not read here"),
         ({**CONNECTOR, "registry": {}}, "registry.type: is missing; accepted: local, confluent"),
         (registry(url="registry:8081"), 'registry.url: "registry:8081" is no address; accepted: http://HOST:PORT/PATH'),
@@ -231,11 +239,12 @@ def test_a_name_used_twice_names_both_files_and_runs_neither(tmp_path: Path) -> 
 
 def test_the_json_schema_knows_every_key_and_every_type() -> None:
     schema = config.json_schema()
-    assert {"$schema", "name", "source", "sink", "events", "registry", "errors", "delivery"} == set(
+    assert {"$schema", "name", "source", "sink", "events", "registry", "offsets", "errors", "delivery"} == set(
         schema["properties"]
     )
     assert schema["required"] == ["name", "source", "sink"]
     models = {"PostgresConfig", "MysqlConfig", "MariadbConfig", "Tls", "MysqlTls", "LocalConfig", "ConfluentConfig"}
+    models |= {"SqliteConfig", "PostgresStoreConfig", "MysqlStoreConfig", "RedisStoreConfig"}
     assert models <= set(schema["$defs"])
     assert "stdout" in json.dumps(schema["properties"]["sink"])
     assert schema["$defs"]["PostgresConfig"]["additionalProperties"] is False

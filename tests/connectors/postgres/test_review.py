@@ -260,7 +260,7 @@ def test_a_certificate_file_that_is_missing_is_not_taken_for_the_database() -> N
 def test_a_host_that_takes_connections_and_never_speaks_is_unreachable(
     postgres: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "CONNECT_TIMEOUT_S", 2)
+    monkeypatch.setattr("offsets.libpq.CONNECT_TIMEOUT_S", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(SourceUnreachable), reading(postgres, tmp_path, host="127.0.0.1", port=port):
