@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import groupby
 from operator import attrgetter
@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from schema import preflight
 from schema.decode import Decoder
 from schema.event import Batch
 from sinks.base import Schemas
@@ -75,12 +76,13 @@ class FilesSink:
         self._topics: dict[str, Topic] = {}
 
     @staticmethod
-    def check(config: FilesConfig) -> None:
+    def check(config: FilesConfig, topics: Sequence[preflight.Topic]) -> Iterator[preflight.Finding]:
         folder = config.directory.absolute()
         with _translated(config.directory):
             while not folder.exists():
                 folder = folder.parent
             _try(folder)  # `open` can make the rest
+        yield preflight.Finding("ok", f"events can be written to {folder}")
 
     def open(self) -> None:
         directory = self._config.directory

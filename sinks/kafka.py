@@ -1,12 +1,13 @@
 """Topics of a Kafka cluster: idempotent, acknowledged by every replica in sync, Java's partition for each key."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from confluent_kafka import KafkaException
 
 from schema.event import Batch, Event, StoredLetter
-from sinks import kafka_letters
+from schema.preflight import Finding, Topic
+from sinks import kafka_check, kafka_letters
 from sinks.base import Schemas
 from sinks.errors import Rejected, SinkError
 from sinks.kafka_cluster import Cluster
@@ -50,12 +51,10 @@ class KafkaSink:
         self._outbox: Outbox | None = None
 
     @staticmethod
-    def check(config: KafkaConfig, topics: Iterable[str] = ()) -> None:
-        """`topics` are those that events will go to, where that is known."""
+    def check(config: KafkaConfig, topics: Sequence[Topic]) -> Iterator[Finding]:
         cluster = Cluster(config)
-        cluster.reach()
-        cluster.prepare(topics, only_check=True)
         _new_outbox(config, cluster).close()
+        yield from kafka_check.check(config, cluster, topics)
 
     def open(self) -> None:
         self._cluster = Cluster(self._config)
@@ -69,7 +68,7 @@ class KafkaSink:
             for event in batch.events:
                 topic, _, key, value, _ = event
                 if topic not in alone_above:
-                    self._meet(topic)
+                    self._meet(topic, has_keys=key is not None)
                 if (len(value) if value else 0) + (len(key) if key else 0) > alone_above[topic]:
                     self._write_alone(event, headers)
                     produce = self._outbox.produce
@@ -114,10 +113,10 @@ class KafkaSink:
             self._outbox.close()
             self._outbox = None
 
-    def _meet(self, topic: str) -> None:
-        """The first event for a topic."""
+    def _meet(self, topic: str, *, has_keys: bool) -> None:
+        """The first event for a topic. Without a key it would be refused by one that we make compacted."""
         assert self._cluster is not None
-        self._cluster.prepare([topic])
+        self._cluster.prepare([topic], settings=None if has_keys else {"cleanup.policy": "delete"})
         self._alone_above[topic] = self._batch_bytes
         if (self._config.bootstrap_servers, topic) in self._refusing:
             self._suspect(topic)

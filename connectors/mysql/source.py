@@ -8,7 +8,6 @@ from typing import ClassVar
 import pymysql
 import structlog
 
-from connectors.base import Finding
 from connectors.chunk import Progress, in_words
 from connectors.errors import SourceError
 from connectors.mysql import coordinates, preflight, reach
@@ -32,6 +31,7 @@ from connectors.snapshot import Copied, Snapshot
 from offsets.origin import facts
 from offsets.position import Offset, Position
 from schema.event import Batch, DeadLetter
+from schema.preflight import Finding
 from schema.registry import Registry
 
 BATCH_BYTES = 256 << 10
@@ -51,6 +51,7 @@ class MysqlSource:
     Config: ClassVar[type[MysqlConfig]] = MysqlConfig
     positions = staticmethod(reach.positions)
     position = staticmethod(reach.position)
+    topics = staticmethod(reach.topics)
     copied = staticmethod(reach.copied)
     copies = staticmethod(reach.copies)
     progress = staticmethod(in_words)

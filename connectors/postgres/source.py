@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import psycopg
 import structlog
 
-from connectors.base import Finding
 from connectors.chunk import Progress, in_words
 from connectors.errors import SourceError, SourceRefused, SourceUnreachable
 from connectors.postgres import pgoutput, preflight, reach
@@ -24,6 +23,7 @@ from connectors.postgres.table import CapturedTable, Tables
 from connectors.snapshot import Copied, Snapshot
 from offsets.position import Offset, Position
 from schema.event import Batch, DeadLetter
+from schema.preflight import Finding
 from schema.registry import Registry
 
 BATCH_BYTES = 256 << 10
@@ -46,6 +46,7 @@ class PostgresSource:
     Config = PostgresConfig
     positions = staticmethod(reach.positions)
     position = staticmethod(reach.position)
+    topics = staticmethod(reach.topics)
     copied = staticmethod(reach.copied)
     copies = staticmethod(reach.copies)
     progress = staticmethod(in_words)
