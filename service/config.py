@@ -106,6 +106,11 @@ class Connector(Part):
         return str(self.sink.type)  # type: ignore[attr-defined]
 
     @property
+    def puts_refused_aside(self) -> bool:
+        """Whether changes of a version that the registry refuses are dead letters."""
+        return getattr(self.registry, "incompatible", "stop") == "dead_letter"
+
+    @property
     def registry_type(self) -> str:
         return str(self.registry.type)  # type: ignore[attr-defined]
 

@@ -122,6 +122,7 @@ class _Attempts:
                 registry=registry,
                 version=__version__,
                 dead_letter=letters.put if connector.errors.unrepresentable == "dlq" else None,
+                **({"refused": letters.put} if connector.puts_refused_aside else {}),
             )
             sink = build_sink(connector, registry)
             pipeline = Pipeline(

@@ -15,6 +15,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schema.event import Event
+from schema.preflight import Finding
 from sinks.folders import folder_name, prepare, reported, sync_folder, try_folder
 
 HEADER: Final = "tailrace.claim_check"
@@ -64,10 +65,11 @@ class Claims:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def check(self) -> None:
+    def check(self) -> Finding:
         """Raises SinkError where `open` would; changes nothing."""
         with self._reported():
-            try_folder(self._directory)
+            folder = try_folder(self._directory)
+        return Finding("ok", f"large values can be written to {folder}")
 
     def open(self) -> None:
         """Raises SinkError."""

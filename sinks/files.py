@@ -1,5 +1,6 @@
 """Files on a local or mounted disk: one folder per topic, nothing shown before it is whole and durable."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from itertools import groupby
 from operator import attrgetter
@@ -8,6 +9,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from schema import preflight
 from schema.decode import Decoder
 from schema.event import Batch
 from sinks.base import Schemas
@@ -55,9 +57,10 @@ class FilesSink:
         self._topics: dict[str, Topic] = {}
 
     @staticmethod
-    def check(config: FilesConfig) -> None:
+    def check(config: FilesConfig, topics: Sequence[preflight.Topic]) -> Iterator[preflight.Finding]:
         with reported(config.directory, KEY):
-            try_folder(config.directory)
+            folder = try_folder(config.directory)
+        yield preflight.Finding("ok", f"events can be written to {folder}")
 
     def open(self) -> None:
         directory = self._config.directory

@@ -40,12 +40,13 @@ def prepare(directory: Path) -> None:
     _try(directory)
 
 
-def try_folder(directory: Path) -> None:
-    """Raise OSError where `prepare` would; changes nothing."""
+def try_folder(directory: Path) -> Path:
+    """The folder that is there, itself or the one that it will be made in. Raises OSError where `prepare` would."""
     folder = directory.absolute()
     while not folder.exists():
         folder = folder.parent
     _try(folder)
+    return folder
 
 
 def sync_folder(folder: Path) -> None:

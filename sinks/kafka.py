@@ -1,13 +1,14 @@
 """Topics of a Kafka cluster: idempotent, acknowledged by every replica in sync, Java's partition for each key."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from confluent_kafka import KafkaException
 
 from schema.event import Batch, Event, StoredLetter
 from schema.header_text import HeaderText
-from sinks import kafka_letters
+from schema.preflight import Finding, Topic
+from sinks import kafka_check, kafka_letters
 from sinks.base import Schemas
 from sinks.claims import HEADER, Claims
 from sinks.errors import Rejected, SinkError
@@ -55,14 +56,12 @@ class KafkaSink:
         self._outbox: Outbox | None = None
 
     @staticmethod
-    def check(config: KafkaConfig, topics: Iterable[str] = ()) -> None:
-        """`topics` are those that events will go to, where that is known."""
+    def check(config: KafkaConfig, topics: Sequence[Topic]) -> Iterator[Finding]:
         cluster = Cluster(config)
-        cluster.reach()
-        cluster.prepare(topics, only_check=True)
-        if config.claim_check.directory:
-            Claims(config.claim_check.directory).check()
         _new_outbox(config, cluster).close()
+        yield from kafka_check.check(config, cluster, topics)
+        if config.claim_check.directory:
+            yield Claims(config.claim_check.directory).check()
 
     def open(self) -> None:
         if self._claims is not None:
@@ -78,7 +77,7 @@ class KafkaSink:
             for event in batch.events:
                 topic, _, key, value, _, moved = event
                 if topic not in alone_above:
-                    self._meet(topic)
+                    self._meet(topic, has_keys=key is not None)
                 if moved or (len(value) if value else 0) + (len(key) if key else 0) > alone_above[topic]:
                     self._write_apart(event)
                     produce = self._outbox.produce
@@ -123,10 +122,10 @@ class KafkaSink:
             self._outbox.close()
             self._outbox = None
 
-    def _meet(self, topic: str) -> None:
-        """The first event for a topic."""
+    def _meet(self, topic: str, *, has_keys: bool) -> None:
+        """The first event for a topic. Without a key it would be refused by one that we make compacted."""
         assert self._cluster is not None
-        self._cluster.prepare([topic])
+        self._cluster.prepare([topic], settings=None if has_keys else {"cleanup.policy": "delete"})
         self._alone_above[topic] = self._apart_above
         if (self._config.bootstrap_servers, topic) in self._refusing:
             self._suspect(topic)

@@ -46,7 +46,7 @@ class Oracle:
         self._schemas: dict[int, str] = {}
 
     def start(self) -> None:
-        jars, java = _engine()
+        jars, java = engine()
         self._registry = _registry(self._schemas)
         url = f"http://127.0.0.1:{self._registry.server_address[1]}"
         keys = ("key.converter.schema.registry.url", "value.converter.schema.registry.url", "schema.registry.url")
@@ -107,7 +107,7 @@ class Rated(NamedTuple):
 
 def rate(folder: Path, properties: Mapping[str, str], events: int, limit_s: int = 600) -> Rated:
     """How fast the engine makes Avro of `events` events that nobody keeps. Raises RuntimeError with its log."""
-    jars, java = _engine()
+    jars, java = engine()
     registry = _registry({})
     url = f"http://127.0.0.1:{registry.server_address[1]}"
     keys = ("key.converter.schema.registry.url", "value.converter.schema.registry.url", "schema.registry.url")
@@ -122,7 +122,7 @@ def rate(folder: Path, properties: Mapping[str, str], events: int, limit_s: int 
     return Rated(said["events"], said["seconds"], said["cpu_us_per_event"])
 
 
-def _engine() -> tuple[str, str]:
+def engine() -> tuple[str, str]:
     """(class path, java), everything made where it is missing."""
     python = VENV / "bin" / "python"
     if not python.exists():

@@ -190,8 +190,9 @@ def test_a_folder_that_cannot_be_used_is_named_before_anything_is_delivered(
         deliver(kafka, taken / "claims", photo(topic))
     assert "set sink.claim_check.directory to a folder" in error.value.hint
     claims = {"directory": str(taken / "claims")}
+    config = KafkaConfig.model_validate({"bootstrap_servers": kafka.bootstrap, "claim_check": claims})
     with pytest.raises(SinkError, match=f"{taken}"):
-        KafkaSink.check(KafkaConfig.model_validate({"bootstrap_servers": kafka.bootstrap, "claim_check": claims}))
+        list(KafkaSink.check(config, []))
 
 
 def test_a_limit_without_a_folder_is_refused() -> None:
