@@ -3,7 +3,7 @@
 import functools
 import json
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
@@ -14,6 +14,7 @@ import offsets
 import schema
 import sinks
 from offsets.sqlite import SqliteConfig
+from schema.formats import FormatName
 from schema.registry import LocalConfig
 from service import secrets
 from service.problems import ConfigError, Problem, explain, nearest
@@ -32,7 +33,11 @@ class Events(Part):
         pattern=_NAME,
         description="First part of every topic, letters, digits, dot, dash and underscore. Default: the name.",
     )
-    format: Literal["avro"] = Field(default="avro", description="How events are encoded.")
+    format: FormatName = Field(
+        default="avro",
+        description="How keys and values are encoded: avro, json, json_with_schemas (both as Kafka Connect writes them)"
+        " or cloudevents. The others than avro are for sinks that pass events on as they are.",
+    )
 
 
 class Errors(Part):
@@ -43,6 +48,17 @@ class Errors(Part):
     rejected: Policy = Field(
         default="fail",
         description="An event that the sink refuses for good: stop with exit 3, or store a dead letter and go on.",
+    )
+    max_dead_letters: int = Field(
+        default=1000, ge=1, description="So many dead letters are kept; one more stops the connector with exit 3."
+    )
+    max_dead_letters_per_minute: int = Field(
+        default=100, ge=1, description="So many come in a minute; one more stops the connector with exit 3."
+    )
+    dead_letter_topic: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="Publish dead letters to this topic, too; only with a sink that has topics.",
     )
     retry_for_s: float = Field(
         default=900,
@@ -90,6 +106,11 @@ class Connector(Part):
         return str(self.sink.type)  # type: ignore[attr-defined]
 
     @property
+    def puts_refused_aside(self) -> bool:
+        """Whether changes of a version that the registry refuses are dead letters."""
+        return getattr(self.registry, "incompatible", "stop") == "dead_letter"
+
+    @property
     def registry_type(self) -> str:
         return str(self.registry.type)  # type: ignore[attr-defined]
 
@@ -131,6 +152,8 @@ def load(file: Path) -> Connector:
         )
     except ValidationError as error:
         raise ConfigError.of(file, *problems, *explain(error, model)) from None
+    if not problems:
+        problems += [*_format_problems(connector), *_topic_problems(connector)]
     missing = list(secrets.problems(connector))
     if problems or missing:
         raise ConfigError.of(file, *problems, *missing, hint="" if problems else secrets.HINT)
@@ -208,6 +231,20 @@ def _model(
         except ImportError as error:
             problems.append(Problem((part, "type"), f'"{kind}" cannot be loaded: {error}'))
     return _Unknown
+
+
+def _format_problems(connector: Connector) -> Iterator[Problem]:
+    kind, form = connector.sink_type, connector.events.format
+    if form != "avro" and not getattr(sinks.load(kind), "opaque", False):
+        text = f'"{form}" is for sinks that pass events on, and {kind} writes them in a form of its own; accepted: avro'
+        yield Problem(("events", "format"), text)
+
+
+def _topic_problems(connector: Connector) -> Iterator[Problem]:
+    if connector.errors.dead_letter_topic is not None and not hasattr(sinks.load(connector.sink_type), "write_letters"):
+        able = ", ".join(name for name in sinks.SINKS if hasattr(sinks.load(name), "write_letters"))
+        text = f"the {connector.sink_type} sink publishes no dead letters; accepted: null, or a sink of type {able}"
+        yield Problem(("errors", "dead_letter_topic"), text)
 
 
 def _files(path: Path) -> list[Path]:

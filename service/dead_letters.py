@@ -1,59 +1,214 @@
-"""Events that could not be delivered, kept raw so that they can be delivered later."""
+"""Changes and events that could not be delivered, kept raw so that they can be delivered later."""
 
 import sqlite3
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
 
 from offsets.errors import OffsetStoreFailed
-from schema.event import DeadLetter
+from schema.event import DeadLetter, StoredLetter, id_at
 
 TABLES = """
 create table if not exists dead_letter (
-    id integer primary key, connector text not null, failed_at_ms integer not null,
+    id integer primary key autoincrement, connector text not null, failed_at_ms integer not null,
     table_name text not null, topic text not null, key blob, value blob,
-    position text not null, error text not null
+    position text not null, error text not null, is_event integer not null,
+    attempt integer not null default 1, superseded_by text, published integer not null default 0
 );
-drop index if exists dead_letter_once;
 create unique index if not exists dead_letter_of_row
     on dead_letter (connector, position, topic, coalesce(key, value, x''));
 """
 BUSY_TIMEOUT_S = 30.0
+MINUTE_MS = 60_000
+
+_LETTER = "table_name, topic, key, value, position, error, is_event"
+_STORED = f"id, connector, failed_at_ms, attempt, superseded_by, {_LETTER}"
+_OLD = "dead_letter_before"
+_OLD_IS_EVENT = "replace(position, '/', '') not glob '*[^0-9]*' and position glob '*/*' and position not glob '*/*/*'"
+"""The place of an event; a log's own words hold letters, or a second slash."""
+
+
+class TooManyDeadLetters(Exception):
+    """One more would pass a limit of the connector; it was not stored."""
+
+    retryable = False
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Limits(NamedTuple):
+    """How many letters a connector may keep, and how many may come in a minute, before it stops."""
+
+    kept: int = 1000
+    per_minute: int = 100
+
+
+def upgrade(db: sqlite3.Connection) -> None:
+    """Make the table, or bring that of a state before version 3 into its form; in the caller's transaction."""
+    columns = {row[1] for row in db.execute("pragma table_info(dead_letter)")}
+    is_old = bool(columns) and "is_event" not in columns
+    if is_old:
+        db.execute("drop index if exists dead_letter_once")
+        db.execute("drop index if exists dead_letter_of_row")
+        db.execute(f"alter table dead_letter rename to {_OLD}")
+    for statement in TABLES.split(";"):
+        db.execute(statement)
+    if is_old:
+        kept = "id, connector, failed_at_ms, table_name, topic, key, value, position, error"
+        db.execute(f"insert into dead_letter ({kept}, is_event) select {kept}, {_OLD_IS_EVENT} from {_OLD} order by id")
+        db.execute(f"drop table {_OLD}")
 
 
 class DeadLetters:
-    """In the state file (SQLite), whose tables exist."""
+    """In the state file (SQLite), whose tables exist. Threads may share it. Methods raise OffsetStoreFailed.
 
-    def __init__(self, path: Path) -> None:
+    `clock` gives seconds since 1970.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path = path
+        self._clock = clock
+        self._lock = Lock()
         self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         self._db.execute("pragma synchronous = full")
 
-    def add(self, connector: str, letter: DeadLetter) -> None:
-        """Durable on return; a letter for the same row at the same position takes the other's place, behind the rest.
+    def add(self, connector: str, letter: DeadLetter, limits: Limits | None = None) -> None:
+        """Durable on return. What comes again in the same form is one attempt more of the letter that is there.
 
-        Positions of copied rows begin anew with each run, which may find a newer form of the row.
-        Raises OffsetStoreFailed, after which the event must not count as delivered.
+        Positions of copied rows begin anew with each run, which may find a newer form of the row: it takes the place of
+        the older one, behind the rest. Raises TooManyDeadLetters for one more than `limits` allow; after that, as after
+        OffsetStoreFailed, the event must not count as delivered.
         """
-        try:
-            self._db.execute(
-                "insert or replace into dead_letter"
-                " (connector, failed_at_ms, table_name, topic, key, value, position, error)"
-                " values (?,?,?,?,?,?,?,?)",
-                (connector, int(time.time() * 1000), *letter),
+        row = (connector, letter.position, letter.topic, letter.key, letter.value)
+        with self._transaction(f"store a dead letter of connector {connector}") as db:
+            known = db.execute(
+                "select id, value, superseded_by from dead_letter where connector = ? and position = ? and topic = ?"
+                " and coalesce(key, value, x'') = coalesce(?, ?, x'')",
+                row,
+            ).fetchone()
+            if known and known[1] == letter.value:
+                # What came before it in this run, a repeated stretch, is no later event.
+                stale = letter.is_event and known[2] is not None and id_at(known[2]) < id_at(letter.position)
+                db.execute(
+                    "update dead_letter set attempt = attempt + 1, error = ?, superseded_by = ? where id = ?",
+                    (letter.error, None if stale else known[2], known[0]),
+                )
+            else:
+                if known:
+                    db.execute("delete from dead_letter where id = ?", (known[0],))
+                elif limits is not None:
+                    self._refuse_more(connector, letter, limits)
+                db.execute(
+                    f"insert into dead_letter (connector, failed_at_ms, {_LETTER}) values (?,?,?,?,?,?,?,?,?)",
+                    (connector, self._now_ms(), *letter),
+                )
+            # It was taken for delivered when it was handed to the sink.
+            db.execute(
+                "update dead_letter set superseded_by = null"
+                " where connector = ? and superseded_by = ? and topic = ? and key = ?",
+                row[:4],
             )
-        except sqlite3.Error as error:
-            raise OffsetStoreFailed(
-                f"cannot store a dead letter of connector {connector} in {self.path}: {error}",
-                "check that the disk has room and that the state folder can be written",
-            ) from error
 
-    def of(self, connector: str) -> list[DeadLetter]:
+    def supersede(self, connector: str, later: Iterable[tuple[str, str, bytes]]) -> None:
+        """`later` are (place, topic, key) of events; the letters of their keys that are open are so no longer."""
+        with self._transaction(f"mark dead letters of connector {connector}") as db:
+            db.executemany(
+                "update dead_letter set superseded_by = ?"
+                " where connector = ? and topic = ? and key = ? and is_event and superseded_by is null",
+                [(place, connector, topic, key) for place, topic, key in later],
+            )
+
+    def rejected_again(self, id_: int, error: str) -> None:
+        with self._transaction("mark a dead letter") as db:
+            db.execute("update dead_letter set attempt = attempt + 1, error = ? where id = ?", (error, id_))
+
+    def note_published(self, ids: Iterable[int]) -> None:
+        with self._transaction("mark dead letters") as db:
+            db.executemany("update dead_letter set published = 1 where id = ?", [(id_,) for id_ in ids])
+
+    def remove(self, ids: Iterable[int]) -> None:
+        with self._transaction("remove dead letters") as db:
+            db.executemany("delete from dead_letter where id = ?", [(id_,) for id_ in ids])
+
+    def remove_delivered(self, connector: str) -> None:
+        """Those whose own event came again and was taken."""
+        with self._transaction(f"remove dead letters of connector {connector}") as db:
+            db.execute(
+                "delete from dead_letter where connector = ? and is_event and superseded_by = position", (connector,)
+            )
+
+    def of(self, connector: str) -> list[StoredLetter]:
         """In the order they came."""
-        rows = self._db.execute(
-            "select table_name, topic, key, value, position, error from dead_letter where connector = ? order by id",
-            (connector,),
-        )
-        return [DeadLetter(*row) for row in rows]
+        return self._select(connector, "true")
+
+    def unpublished(self, connector: str) -> list[StoredLetter]:
+        """In the order they came."""
+        return self._select(connector, "not published")
+
+    def open_keys(self, connector: str) -> list[tuple[str, bytes]]:
+        """(topic, key) of events behind which no event of their key was delivered."""
+        with self._reported(f"read the dead letters of connector {connector}"):
+            return self._db.execute(
+                "select distinct topic, key from dead_letter"
+                " where connector = ? and is_event and key is not null and superseded_by is null",
+                (connector,),
+            ).fetchall()
 
     def close(self) -> None:
         self._db.close()
+
+    def _select(self, connector: str, condition: str) -> list[StoredLetter]:
+        query = f"select {_STORED} from dead_letter where connector = ? and {condition} order by id"
+        with self._reported(f"read the dead letters of connector {connector}"):
+            rows = self._db.execute(query, (connector,)).fetchall()
+        return [StoredLetter._make((*row[:5], DeadLetter._make((*row[5:-1], bool(row[-1]))))) for row in rows]
+
+    def _refuse_more(self, connector: str, letter: DeadLetter, limits: Limits) -> None:
+        kept, recent = self._db.execute(
+            "select count(*), count(*) filter (where failed_at_ms > ?) from dead_letter where connector = ?",
+            (self._now_ms() - MINUTE_MS, connector),
+        ).fetchone()
+        hint = "nothing is lost, the change is read again at the next start; mend the cause"
+        if kept >= limits.kept:
+            raise TooManyDeadLetters(
+                f"connector {connector} keeps {kept} dead letters, as many as errors.max_dead_letters allows,"
+                f" and here is one more: {letter.error}",
+                f"{hint}, then `tailrace dlq replay {connector}` or `tailrace dlq drop {connector}` makes room",
+            )
+        if recent >= limits.per_minute:
+            raise TooManyDeadLetters(
+                f"connector {connector} has put {recent} dead letters aside within a minute, as many as"
+                f" errors.max_dead_letters_per_minute allows, and here is one more: {letter.error}",
+                f"{hint}, or raise that limit",
+            )
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    @contextmanager
+    def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """All or nothing; durable when it ends."""
+        with self._lock, self._reported(doing):
+            try:
+                self._db.execute("begin immediate")
+                yield self._db
+                self._db.execute("commit")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("rollback")
+                raise
+
+    @contextmanager
+    def _reported(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise OffsetStoreFailed(
+                f"cannot {doing} in {self.path}: {error}",
+                "check that the disk has room and that the state folder can be written",
+            ) from error

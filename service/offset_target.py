@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from offsets.base import OffsetStore
 from offsets.origin import facts, same_log
 from offsets.position import Offset, Position, Range
 from service.refused import Refused
 from service.state import State
+
+if TYPE_CHECKING:
+    from service.config import Connector
 
 
 class Log(Protocol):
@@ -49,6 +52,16 @@ def ask(state: State | None, name: str, file: Path | None) -> Target:
     """Of a connector whose server is asked now. Raises Refused, ConfigError, SourceError."""
     import connectors
     from service import exits, secrets
+
+    connector = config_of(state, name, file)
+    log: Log = connectors.load(connector.source_type)
+    source = secrets.resolve(connector.source)
+    with exits.about(name):
+        return Target(log, source, log.positions(source))
+
+
+def config_of(state: State | None, name: str, file: Path | None) -> "Connector":
+    """`file`, or the one that the connector last ran with. Raises Refused, ConfigError."""
     from service.offset_stores import load_named
 
     path = file or (state.config_path(name) if state else None)
@@ -57,11 +70,7 @@ def ask(state: State | None, name: str, file: Path | None) -> Target:
             f"connector {name} has not run{f' in {state.directory}' if state else ''}, so its file is not known",
             "add --config FILE",
         )
-    connector = load_named(name, path)
-    log: Log = connectors.load(connector.source_type)
-    source = secrets.resolve(connector.source)
-    with exits.about(name):
-        return Target(log, source, log.positions(source))
+    return load_named(name, path)
 
 
 def log_of(origin: str) -> Log | None:

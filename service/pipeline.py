@@ -16,6 +16,7 @@ from offsets.base import Offsets
 from offsets.position import Position
 from schema.event import Batch, DeadLetter
 from service.batch_queue import BatchQueue
+from service.letter_box import LetterBox
 from service.snapshot_requests import SnapshotRequests
 from sinks.base import Sink
 from sinks.errors import Rejected
@@ -44,10 +45,11 @@ class Pipeline:
         clock: Callable[[], float] = time.monotonic,
         dead_letter: Callable[[DeadLetter], None] | None = None,
         requests: SnapshotRequests | None = None,
+        letters: LetterBox | None = None,
     ) -> None:
         """`dead_letter` takes what the sink rejects; without it a rejection is an error like any other.
 
-        `requests` are the copies that an operator asks for.
+        `requests` are the copies that an operator asks for; `letters` are all that the connector ever put aside.
         """
         self.connector = connector
         self.source = source
@@ -57,6 +59,7 @@ class Pipeline:
         self.clock = clock
         self.dead_letter = dead_letter
         self.requests = requests
+        self.letters = letters
         self.checkpoints = 0
         self._queue = BatchQueue(delivery.queue_bytes)
         self._held: Batch | None = None  # read, but the queue had no room yet
@@ -131,19 +134,21 @@ class Pipeline:
     def _write(self, batch: Batch) -> None:
         """Accept the batch; by policy an event that the sink rejects is put aside, durably, and the rest follows."""
         while True:
+            if self.letters is not None:
+                self.letters.meet(batch.events)
             try:
                 return self.sink.write(batch)
             except Rejected as rejected:
                 if self.dead_letter is None:
                     raise
-                event = rejected.event
-                position = f"{event.id[0]}/{event.id[1]}"
-                self.dead_letter(DeadLetter(event.table, event.topic, event.key, event.value, position, str(rejected)))
-                rest = batch.events[batch.events.index(event) + 1 :]
+                self.dead_letter(DeadLetter.of(rejected.event, str(rejected)))
+                rest = batch.events[batch.events.index(rejected.event) + 1 :]
                 batch = batch._replace(events=rest)
 
     def checkpoint(self) -> None:
         """The promise. Nothing else in the program makes a position durable."""
+        if self.letters is not None:
+            self.letters.publish(self.sink)
         self.sink.flush()  # durable downstream
         if self._accepted is None:  # inside a transaction: nothing to resume after yet
             return
@@ -154,6 +159,8 @@ class Pipeline:
         if self.requests is not None and self._noted:
             self.requests.remove(self._noted)
             self._noted = []
+        if self.letters is not None:
+            self.letters.settle()
         self._checkpointed_at = self.clock()
         self.checkpoints += 1
 

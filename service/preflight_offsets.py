@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import offsets
-from connectors.base import Finding
 from offsets.errors import OffsetError
+from schema.preflight import Finding
 from service import config, secrets
 from service.offset_stores import LOCAL
 

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
@@ -22,15 +21,15 @@ from typing import Any
 import structlog
 
 import connectors
-import sinks
 from offsets.errors import ConnectorRunning
-from schema.event import DeadLetter
 from service import __version__, config, exits, logs, secrets
 from service.backoff import Backoff
-from service.dead_letters import DeadLetters
+from service.dead_letters import Limits
+from service.letter_box import LetterBox
 from service.offset_stores import LOCAL, move_in, open_store
 from service.pipeline import Delivery, Pipeline
 from service.registries import open_registry
+from service.sink_building import build_sink
 from service.state import Hold, State
 from sinks.errors import ReaderGone
 
@@ -116,7 +115,7 @@ class _Attempts:
             offsets.hold(connector.name)
             if connector.offsets_type != LOCAL and move_in(connector.name, offsets, self._state):
                 log.info(f"took over the offset from {self._state.path}", store=offsets.place)
-            put_aside = partial(_put_aside, connector.name, dead_letters)
+            letters = LetterBox(connector.name, dead_letters, _limits(connector), connector.errors.dead_letter_topic)
             # Secrets are read at each attempt, so that a password that was changed is found.
             source = connectors.load(connector.source_type)(
                 secrets.resolve(connector.source),
@@ -124,12 +123,19 @@ class _Attempts:
                 topic_prefix=connector.topic_prefix,
                 registry=registry,
                 version=__version__,
-                dead_letter=put_aside if connector.errors.unrepresentable == "dlq" else None,
+                dead_letter=letters.put if connector.errors.unrepresentable == "dlq" else None,
+                **({"refused": letters.put} if connector.puts_refused_aside else {}),
             )
-            sink = sinks.load(connector.sink_type)(secrets.resolve(connector.sink), registry)
-            rejected = put_aside if connector.errors.rejected == "dlq" else None
+            sink = build_sink(connector, registry)
             pipeline = Pipeline(
-                connector.name, source, sink, offsets, _delivery(connector), dead_letter=rejected, requests=requests
+                connector.name,
+                source,
+                sink,
+                offsets,
+                _delivery(connector),
+                dead_letter=letters.put if connector.errors.rejected == "dlq" else None,
+                requests=requests,
+                letters=letters,
             )
             self._checkpoints = lambda: pipeline.checkpoints
             pipeline.run(self._stop, self._until_caught_up)
@@ -142,9 +148,8 @@ def _retry_for_s(error: Exception, connector: config.Connector) -> float:
     return float(min(connector.errors.retry_for_s, getattr(error, "retry_for_s", connector.errors.retry_for_s)))
 
 
-def _put_aside(connector: str, dead_letters: DeadLetters, letter: DeadLetter) -> None:
-    dead_letters.add(connector, letter)
-    log.warning(f"dead letter: {letter.error}", table=letter.table, position=letter.position)
+def _limits(connector: config.Connector) -> Limits:
+    return Limits(connector.errors.max_dead_letters, connector.errors.max_dead_letters_per_minute)
 
 
 def _delivery(connector: config.Connector) -> Delivery:

@@ -124,6 +124,14 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
         ({**CONNECTOR, "name": 55 * "a"}, f'name: "{55 * "a"}" is longer than 54 characters; accepted: Unique'),
         ({"source": POSTGRES, "sink": {"type": "stdout"}}, "name: is missing; accepted: Unique"),
         ({**CONNECTOR, "errors": {"rejected": "dql"}}, 'errors.rejected: "dql" is not known; did you mean "dlq"?'),
+        (
+            {**CONNECTOR, "errors": {"dead_letter_topic": "shop.dead"}},
+            "errors.dead_letter_topic: the stdout sink publishes no dead letters; accepted: null, or",
+        ),
+        (
+            {**CONNECTOR, "errors": {"max_dead_letters": 0}},
+            "errors.max_dead_letters: 0 should be greater than or equal to 1",
+        ),
         (source(user="${env:USER}"), "source.user: ${env:USER} is not read here"),
         ({**CONNECTOR, "registry": {}}, "registry.type: is missing; accepted: local, confluent"),
         (registry(url="registry:8081"), 'registry.url: "registry:8081" is no address; accepted: http://HOST:PORT/PATH'),
@@ -132,6 +140,14 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
         (registry(user="me"), "registry: user and password belong together; accepted: both or none"),
         (registry(tls={"ca": "/ca.pem"}), "registry: tls belongs to an https:// url"),
         (registry(tls={"key": "/key.pem"}), "registry.tls: key belongs to `cert`"),
+        (
+            {**CONNECTOR, "events": {"format": "json"}},
+            'events.format: "json" is for sinks that pass events on, and stdout writes them in a form of its own',
+        ),
+        (
+            {**CONNECTOR, "events": {"format": "cloudevent"}},
+            'events.format: "cloudevent" is not known; did you mean "cloudevents"?',
+        ),
         (registry(incompatible="ignore"), 'registry.incompatible: "ignore" is not known; accepted: stop, new_subject'),
         ("[]", "holds no connector; accepted: a JSON object"),
         ('{"name": "a",\n "sink": }', "line 2, column 10: not valid JSON"),

@@ -43,7 +43,7 @@ def test_by_policy_it_becomes_a_dead_letter_and_the_rest_goes_on(postgres: Datab
     shown = tailrace("dlq", "show", "shop", "1").stdout
     assert "2\\tNaN" in shown
     missing = tailrace("dlq", "show", "shop", "9")
-    assert (missing.returncode, "there is no number 9" in missing.stderr) == (2, True)
+    assert (missing.returncode, "has no dead letter 9" in missing.stderr) == (2, True)
 
 
 class Picky:

@@ -14,7 +14,6 @@ import pytest
 
 from offsets.errors import ConnectorRunning
 from offsets.position import Offset, Position
-from schema.event import DeadLetter
 from service.state import VERSION, State, StateFolderUnusable, StateNotWritten, StateUnreadable
 
 ROOT = Path(__file__).parent.parent.parent
@@ -167,26 +166,3 @@ def test_the_file_of_a_connector_is_remembered(tmp_path: Path) -> None:
     state.remember_config("shop", tmp_path / "old.json")
     state.remember_config("shop", tmp_path / "shop.json")
     assert State.open(tmp_path).config_path("shop") == tmp_path / "shop.json"
-
-
-def test_dead_letters_are_kept_raw_and_in_order(tmp_path: Path) -> None:
-    letters = [
-        DeadLetter("public.orders", "shop.public.orders", b"\x00key", b"\xffvalue", "0/1", "too large"),
-        DeadLetter("public.log", "shop.public.log", None, None, "0/2", "no key"),
-    ]
-    with closing(State.open(tmp_path).dead_letters()) as dead:
-        for letter in letters:
-            dead.add("shop", letter)
-    with closing(State.open(tmp_path).dead_letters()) as dead:
-        assert dead.of("shop") == letters
-        assert dead.of("crm") == []
-
-
-def test_a_letter_replaces_that_of_its_row_at_its_position_and_no_other(tmp_path: Path) -> None:
-    letter = DeadLetter("public.orders", "shop.public.orders", b"\x00key", b"\xffvalue", "0/1", "too large")
-    others = [letter._replace(key=b"\x00other"), letter._replace(key=None), letter._replace(key=None, value=b"\xfeno")]
-    newer = letter._replace(value=b"\xffmade again")
-    with closing(State.open(tmp_path).dead_letters()) as dead:
-        for added in (letter, *others, newer):
-            dead.add("shop", added)
-        assert dead.of("shop") == [*others, newer]

@@ -1,0 +1,82 @@
+"""The dead letters of one connector while it runs: put aside up to a limit, kept in order, published."""
+
+from operator import itemgetter
+from typing import cast
+
+import structlog
+
+from schema.event import DeadLetter, Event, place_of
+from service.dead_letters import DeadLetters, Limits
+from sinks.base import LetterSink, Sink
+
+log = structlog.get_logger("tailrace")
+
+_KEY = itemgetter(Event._fields.index("key"))
+
+
+class LetterBox:
+    """Every thread may `put`; the rest is the delivery thread's.
+
+    The state is the authority. A letter is published in a checkpoint, and noted as published behind it: a crash in
+    between publishes it again.
+    """
+
+    def __init__(self, connector: str, letters: DeadLetters, limits: Limits, topic: str | None = None) -> None:
+        """`topic`: where letters are published by a LetterSink. Raises OffsetStoreFailed."""
+        self._connector = connector
+        self._letters = letters
+        self._limits = limits
+        self._topic = topic
+        self._open: dict[bytes | None, set[str]] = {}  # topics, by key, of letters that no later event supersedes
+        for letter_topic, key in letters.open_keys(connector):
+            self._open.setdefault(key, set()).add(letter_topic)
+        self._may_publish = True
+        self._written: list[int] = []  # published, but not noted yet
+        self._may_remove = True
+
+    def put(self, letter: DeadLetter) -> None:
+        """Durable on return. Raises TooManyDeadLetters, OffsetStoreFailed."""
+        self._letters.add(self._connector, letter, self._limits)
+        if letter.is_event and letter.key is not None:
+            self._open.setdefault(letter.key, set()).add(letter.topic)
+        self._may_publish = True
+        log.warning(f"dead letter: {letter.error}", table=letter.table, position=letter.position)
+
+    def meet(self, events: list[Event]) -> None:
+        """Events that are about to be written. A letter that one of them supersedes is marked before any reader can
+        see that event; so a letter that is not marked can be replayed in order."""
+        if self._open and not self._open.keys().isdisjoint(map(_KEY, events)):
+            self._supersede(events)
+
+    def publish(self, sink: Sink) -> None:
+        """Hand the sink what no checkpoint has covered yet; its flush makes it durable. Raises SinkError."""
+        if self._topic is None or not self._may_publish:
+            return
+        self._may_publish = False
+        letters = [letter for letter in self._letters.unpublished(self._connector) if letter.id not in self._written]
+        if letters:
+            cast(LetterSink, sink).write_letters(self._topic, letters)
+            self._written += [letter.id for letter in letters]
+
+    def settle(self) -> None:
+        """A checkpoint is behind us."""
+        if self._written:
+            self._letters.note_published(self._written)
+            self._written = []
+        if self._may_remove:
+            self._letters.remove_delivered(self._connector)
+            self._may_remove = False
+
+    def _supersede(self, events: list[Event]) -> None:
+        later: list[tuple[str, str, bytes]] = []
+        for event in events:
+            topics = self._open.get(event.key)
+            if event.key is None or topics is None or event.topic not in topics:
+                continue
+            later.append((place_of(event), event.topic, event.key))
+            topics.discard(event.topic)
+            if not topics:
+                del self._open[event.key]
+        if later:
+            self._letters.supersede(self._connector, later)
+            self._may_remove = True

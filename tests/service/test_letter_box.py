@@ -1,0 +1,211 @@
+"""Dead letters of a connector that runs: the real pipeline and the real state, step by step."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from offsets.errors import OffsetStoreFailed
+from offsets.memory import MemoryStore
+from offsets.position import Position
+from schema.event import Batch, Event, StoredLetter
+from service.dead_letters import DeadLetters, Limits, TooManyDeadLetters
+from service.letter_box import LetterBox
+from service.pipeline import Pipeline
+from service.state import State
+from sinks.errors import Rejected, SinkUnavailable
+
+TOPIC = "shop.dead"
+
+
+class Target:
+    """Refuses the events whose value is ``bad``, and keeps what is flushed; it outlives the sinks."""
+
+    def __init__(self) -> None:
+        self.durable: list[Event] = []
+        self.published: list[int] = []
+        self.mended = False
+        self.fails_to_flush = False
+
+
+class Sink:
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._events: list[Event] = []
+        self._letters: list[int] = []
+
+    def open(self) -> None: ...
+    def caught_up(self) -> None: ...
+    def close(self) -> None: ...
+
+    def write(self, batch: Batch) -> None:
+        for event in batch.events:
+            if event.value == b"bad" and not self._target.mended:
+                raise Rejected(event, "too bad")
+            self._events.append(event)
+
+    def write_letters(self, topic: str, letters: Sequence[StoredLetter]) -> None:
+        assert topic == TOPIC
+        self._letters += [letter.id for letter in letters]
+
+    def flush(self) -> None:
+        if self._target.fails_to_flush:
+            raise SinkUnavailable("the target went away")
+        self._target.durable += self._events
+        self._target.published += self._letters
+        self._events, self._letters = [], []
+
+
+class Connector:
+    """Lives of one connector: each begins with what is stored, and reads what it is given."""
+
+    def __init__(self, letters: DeadLetters) -> None:
+        self.target = Target()
+        self.letters = letters
+        self.offsets = MemoryStore()
+        self.limits = Limits()
+        self.start()
+
+    def start(self) -> None:
+        box = LetterBox("shop", self.letters, self.limits, TOPIC)
+        sink = Sink(self.target)
+        self.pipeline = Pipeline("shop", None, sink, self.offsets, dead_letter=box.put, letters=box)  # type: ignore[arg-type]
+
+    def deliver(self, *events: Event, to: int | None = 0) -> None:
+        """A batch that ends with a commit, or, with None, inside a transaction."""
+        position = None if to is None else Position(to or events[-1].id[0] + 1, "-", "{}")
+        self.pipeline._queue.put(Batch(list(events), position, 1, {}), 0)
+        self.pipeline._checkpointed_at = float("-inf")
+        self.pipeline.deliver_once(0)
+
+    def marks(self) -> list[tuple[str, str | None]]:
+        return [(letter.dead.position, letter.superseded_by) for letter in self.letters.of("shop")]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Connector]:
+    with closing(State.open(tmp_path).dead_letters()) as letters:
+        yield Connector(letters)
+
+
+def event(order: int, key: bytes | None = b"k", value: bytes = b"good", topic: str = "shop.public.t") -> Event:
+    return Event(topic, topic.partition(".")[2], key, value, (order, 0))
+
+
+def bad(order: int, key: bytes | None = b"k") -> Event:
+    return event(order, key, b"bad")
+
+
+def test_a_later_event_of_the_same_key_supersedes_a_letter_and_no_other_does(shop: Connector) -> None:
+    shop.deliver(event(1), bad(2), event(3, b"other"), event(4, topic="shop.public.u"))
+    assert shop.marks() == [("2/0", None)]
+    shop.deliver(event(5), event(6))
+    assert shop.marks() == [("2/0", "5/0")]
+    assert [each.id[0] for each in shop.target.durable] == [1, 3, 4, 5, 6]
+
+
+def test_a_later_event_in_the_same_batch_supersedes_too(shop: Connector) -> None:
+    shop.deliver(bad(2), bad(3), event(4), bad(5))
+    assert shop.marks() == [("2/0", "4/0"), ("3/0", "4/0"), ("5/0", None)]
+
+
+def test_letters_of_the_same_key_do_not_supersede_each_other(shop: Connector) -> None:
+    shop.deliver(bad(2), bad(3), bad(4))
+    assert shop.marks() == [("2/0", None), ("3/0", None), ("4/0", None)]
+
+
+def test_events_without_a_key_supersede_nothing(shop: Connector) -> None:
+    shop.deliver(bad(2, None), event(3, None))
+    assert shop.marks() == [("2/0", None)]
+
+
+def test_a_restart_knows_the_letters_of_the_life_before(shop: Connector) -> None:
+    shop.deliver(bad(2))
+    shop.start()
+    shop.deliver(event(3))
+    assert shop.marks() == [("2/0", "3/0")]
+
+
+def test_a_letter_is_marked_before_the_later_event_can_reach_anybody(shop: Connector) -> None:
+    shop.deliver(bad(2))
+    shop.target.fails_to_flush = True
+    with pytest.raises(SinkUnavailable):
+        shop.deliver(event(3))
+    assert shop.marks() == [("2/0", "3/0")]
+
+
+def test_a_stretch_that_comes_again_leaves_the_marks_as_they_were(shop: Connector) -> None:
+    stretch = event(1), bad(2), bad(3, b"other"), event(4)
+    shop.deliver(*stretch)
+    shop.start()
+    shop.deliver(*stretch)
+    assert shop.marks() == [("2/0", "4/0"), ("3/0", None)]
+    assert [letter.attempt for letter in shop.letters.of("shop")] == [2, 2]
+
+
+def test_a_letter_whose_event_comes_again_and_is_taken_is_gone_with_the_checkpoint(shop: Connector) -> None:
+    shop.deliver(bad(2), bad(3, b"other"))
+    shop.target.mended = True
+    shop.start()
+    shop.deliver(bad(2), to=None)
+    assert shop.marks() == [("2/0", "2/0"), ("3/0", None)]
+    shop.deliver(bad(3, b"other"))
+    assert shop.marks() == []
+
+
+def test_letters_are_published_once_in_the_order_they_came(shop: Connector) -> None:
+    shop.deliver(bad(2), event(3), bad(4))
+    shop.deliver(event(5))
+    shop.start()
+    shop.deliver(event(6), bad(7))
+    assert shop.target.published == [1, 2, 3]
+
+
+def test_a_letter_in_a_transaction_that_is_still_open_is_published_once(shop: Connector) -> None:
+    shop.deliver(bad(2), to=None)
+    shop.pipeline.checkpoint()
+    shop.pipeline.checkpoint()
+    shop.deliver(event(3))
+    assert shop.target.published == [1]
+
+
+def test_a_flush_that_fails_publishes_again(shop: Connector) -> None:
+    shop.target.fails_to_flush = True
+    with pytest.raises(SinkUnavailable):
+        shop.deliver(bad(2))
+    shop.target.fails_to_flush = False
+    shop.start()
+    shop.deliver(event(3))
+    assert shop.target.published == [1]
+
+
+def test_a_crash_behind_the_flush_publishes_again_rather_than_never(
+    shop: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OffsetStoreFailed("the disk is full")
+
+    with monkeypatch.context() as patch, pytest.raises(OffsetStoreFailed):
+        patch.setattr(shop.offsets, "save", fail)
+        shop.deliver(bad(2))
+    shop.start()
+    shop.deliver(bad(2))
+    assert shop.target.published == [1, 1]
+
+
+def test_a_limit_stops_in_front_of_the_next_letter(shop: Connector) -> None:
+    shop.limits = Limits(kept=2)
+    shop.start()
+    shop.deliver(bad(2), event(3))
+    with pytest.raises(TooManyDeadLetters):
+        shop.deliver(bad(4, b"a"), event(5), bad(6, b"b"), event(7))
+    offset = shop.offsets.load("shop")
+    assert offset is not None
+    assert offset.position.order == 4
+    assert [position for position, _ in shop.marks()] == ["2/0", "4/0"]
+    shop.limits = Limits(kept=3)
+    shop.start()
+    shop.deliver(bad(4, b"a"), event(5), bad(6, b"b"), event(7))
+    assert [position for position, _ in shop.marks()] == ["2/0", "4/0", "6/0"]
+    assert [each.id[0] for each in shop.target.durable] == [3, 5, 7]
