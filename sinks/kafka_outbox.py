@@ -36,7 +36,7 @@ class Outbox:
     and `put` says why or waits for room. Reports come for errors only, during `put`, `serve` and `settle`.
     """
 
-    def __init__(self, config: KafkaConfig, ask: Callable[[], None]) -> None:
+    def __init__(self, config: KafkaConfig, ask: Callable[[], object]) -> None:
         """`ask` raises SinkError where the cluster does not answer. Raises KafkaException for settings it refuses."""
         self._servers = config.bootstrap_servers
         self._patience_s = config.delivery_timeout_s
