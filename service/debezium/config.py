@@ -12,8 +12,6 @@ from service.debezium.source import source
 
 _NAME_LENGTH = 54
 _LEAST_QUEUE_BYTES = 1 << 16
-_CONTEXT = "__debezium.context."
-_CONTEXT_NAMES = {"postgres": "postgresql", "mysql": "mysql", "mariadb": "mariadb"}
 
 
 class Imported(NamedTuple):
@@ -61,13 +59,8 @@ def _truncates(notes: Notes) -> None:
 
 
 def _headers(notes: Notes, made: dict[str, Any]) -> None:
-    if notes.settings.take("extended.headers.enabled").lower() == "true" and made["sink"]["type"] == "kafka":
-        values = {
-            "connectorLogicalName": made["events"].get("topic_prefix", made["name"]),
-            "taskId": "0",
-            "connectorName": _CONTEXT_NAMES[made["source"]["type"]],
-        }
-        made["sink"]["headers"] = {_CONTEXT + name: value for name, value in values.items()}
+    if notes.settings.take("extended.headers.enabled").lower() == "false" and made["sink"]["type"] == "kafka":
+        made["sink"]["context_headers"] = False
 
 
 def _queue(notes: Notes, made: dict[str, Any]) -> None:

@@ -5,9 +5,8 @@ Registry and Kafka Connect"; Debezium's page "Avro Serialization" for Apicurio's
 """
 
 import re
-from typing import Any, get_args
+from typing import Any
 
-from service.config import Events
 from service.debezium.keys import Kind
 from service.debezium.notes import Notes
 
@@ -15,6 +14,7 @@ _PRODUCER = "producer.override."
 _HISTORY_SERVERS = ("schema.history.internal.kafka.bootstrap.servers", "database.history.kafka.bootstrap.servers")
 _AVRO = ("io.confluent.connect.avro.avroconverter", "io.apicurio.registry.utils.converter.avroconverter")
 _JSON = "org.apache.kafka.connect.json.jsonconverter"
+_CLOUDEVENTS = "io.debezium.converters.cloudeventsconverter"
 _COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 _SAME_NAME = ("linger.ms", "batch.size", "client.id", "client.dns.lookup", "reconnect.backoff.ms")
 _OTHER_NAME = {"max.request.size": "message.max.bytes", "connections.max.idle.ms": "connections.max.idle.ms"}
@@ -151,13 +151,17 @@ def events(notes: Notes, made: dict[str, Any]) -> dict[str, Any]:
     """The format of both converters. Adds `registry` to `made` where they have one."""
     converter = notes.settings.take("value.converter").lower()
     key = notes.settings.take("key.converter").lower()
-    if key and converter and key != converter:
+    if key and converter and key != converter and converter != _CLOUDEVENTS:
         notes.add("key.converter", Kind.DECIDE, "keys have the format of the values")
     if converter in _AVRO:
         _registry(notes, converter, made)
         return {}
-    if converter == _JSON:
-        return _json(notes)
+    if converter in (_JSON, _CLOUDEVENTS):
+        if notes.settings.take("field.name.adjustment.mode") != "avro":
+            notes.add(
+                "field.name.adjustment.mode", Kind.DIFFERS, "not avro: order-id comes as order_id, as Avro wants it"
+            )
+        return _json(notes) if converter == _JSON else _cloudevents(notes)
     if converter:
         notes.add("value.converter", Kind.DECIDE, "events are Avro: readers must take it")
     else:
@@ -171,13 +175,25 @@ def events(notes: Notes, made: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json(notes: Notes) -> dict[str, Any]:
-    with_schemas = (notes.settings.take("value.converter.schemas.enable") or "true").lower() == "true"
-    notes.settings.take("key.converter.schemas.enable")
-    wanted = "json_schema" if with_schemas else "json"
-    if wanted in get_args(Events.model_fields["format"].annotation):
-        return {"format": wanted}
-    notes.add("value.converter", Kind.DECIDE, "JSON: events are Avro: readers must take it, from a schema registry")
-    return {}
+    schemas, decimals = "value.converter.schemas.enable", "value.converter.decimal.format"
+    with_schemas = (notes.settings.take(schemas) or "true").lower() == "true"
+    of_keys = (notes.settings.take("key.converter.schemas.enable") or "true").lower() == "true"
+    if of_keys != with_schemas:
+        notes.add(
+            "key.converter.schemas.enable", Kind.DECIDE, "keys have schemas where values have them, and only there"
+        )
+    if (given := notes.settings.take(decimals).upper()) not in ("", "BASE64"):
+        notes.add(decimals, Kind.DECIDE, f"{given}: decimals are base64: readers must take it")
+    return {"format": "json_with_schemas" if with_schemas else "json"}
+
+
+def _cloudevents(notes: Notes) -> dict[str, Any]:
+    for key in ("serializer.type", "data.serializer.type"):
+        if (given := notes.settings.take(f"value.converter.{key}").lower()) not in ("", "json"):
+            notes.add(f"value.converter.{key}", Kind.DECIDE, f"{given}: CloudEvents are JSON: readers must take it")
+    if notes.settings.take("value.converter.json.schemas.enable").lower() != "false":
+        notes.add("value.converter.json.schemas.enable", Kind.DECIDE, "not false: `data` comes without a schema")
+    return {"format": "cloudevents"}
 
 
 def _registry(notes: Notes, converter: str, made: dict[str, Any]) -> None:

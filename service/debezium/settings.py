@@ -17,6 +17,7 @@ _SERVER = "debezium.source."
 _ACCEPTED = "accepted: a connector's JSON or .properties of Kafka Connect, or application.properties of Debezium Server"
 _SERVER_FORMATS = {
     "avro": "io.confluent.connect.avro.AvroConverter",
+    "cloudevents": "io.debezium.converters.CloudEventsConverter",
     "json": "org.apache.kafka.connect.json.JsonConverter",
 }
 

@@ -396,6 +396,33 @@ def test_apicurios_converter_leads_to_its_address_of_confluents_protocol(tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("converter", "keys", "form"),
+    [
+        ("org.apache.kafka.connect.json.JsonConverter", {}, "json_with_schemas"),
+        (
+            "org.apache.kafka.connect.json.JsonConverter",
+            {"key.converter.schemas.enable": "false", "value.converter.schemas.enable": "false"},
+            "json",
+        ),
+        (
+            "io.debezium.converters.CloudEventsConverter",
+            {"value.converter.json.schemas.enable": "false"},
+            "cloudevents",
+        ),
+    ],
+)
+def test_the_format_is_that_of_the_converters(
+    tmp_path: Path, converter: str, keys: Mapping[str, str], form: str
+) -> None:
+    converters = {"key.converter": converter, "value.converter": converter, "value.converter.schema.registry.url": ""}
+    others = {"extended.headers.enabled": "false", "field.name.adjustment.mode": "avro"}
+    made = imported(tmp_path, POSTGRES, {**converters, **keys, **others})
+    assert made.connector["events"]["format"] == form
+    assert made.connector["sink"]["context_headers"] is False
+    assert "registry" not in made.connector and made.lines == []
+
+
+@pytest.mark.parametrize(
     ("text", "error"),
     [
         ("{", "not valid JSON"),
