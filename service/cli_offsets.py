@@ -174,7 +174,7 @@ def import_(
     dry_run: DryRun = False,
 ) -> None:
     """Go on where a Debezium connector stopped; on Postgres its slot must be the one in the connector file."""
-    from service.debezium_offsets import Asked, choose, open_store
+    from service.debezium.offsets import Asked, choose, open_store
 
     asked = Asked(bootstrap_servers, table, password, debezium_name, server)
     read = open_store(origin, asked)
