@@ -25,10 +25,9 @@ def problems(sink: Any, offsets: Any) -> Iterator[Problem]:
         yield Problem(place, f"a transaction cannot span two clusters, and offsets are on another one; {accepted}")
 
 
-def producer(sink: Any) -> dict[str, Any]:
-    """What the one producer is made of that both use."""
-    settings: dict[str, Any] = sink.transactional()
-    return settings
+def shared(sink: Any) -> dict[str, Any]:
+    """What the store is built with beside its own configuration: the one producer is as the sink wants it."""
+    return {"producer": sink.transactional()}
 
 
 def join(connector: str, sink: Any, store: Any) -> None:
