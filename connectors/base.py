@@ -1,25 +1,21 @@
 """What the pipeline asks of a source."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Protocol
 
 from offsets.position import Offset, Position
 from schema.event import Batch
-
-
-class Finding(NamedTuple):
-    """One line of a preflight. `mend` is the exact SQL or setting that turns a warn or fail into ok."""
-
-    level: Literal["ok", "warn", "fail"]
-    text: str
-    mend: str = ""
 
 
 class Source(Protocol):
     """One database's log as batches of events. Every method runs on the reader thread.
 
     The class carries its pydantic `Config` and is built as ``Class(config, connector=, topic_prefix=, registry=,
-    version=, dead_letter=)``; `dead_letter` takes what no event can hold, None where that is an error.
+    version=, dead_letter=)``; `dead_letter` takes what no event can hold, None where that is an error. Where changes of
+    a version that the registry refuses are put aside, it is given ``refused=`` too, which takes them.
+
+    It may offer two static methods for `tailrace check`, which change nothing: ``check(config)`` gives findings, and
+    ``topics(config, topic_prefix)`` the topics of the tables that are captured now.
 
     All methods raise SourceError; after one, the only call left is `close`.
     """

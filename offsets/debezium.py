@@ -5,7 +5,7 @@ the contents, "Java Object Serialization Specification", chapter 6, for the file
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -18,13 +18,17 @@ _MAP_NUMBERS_BYTES = 8  # HashMap's fields loadFactor and threshold
 _LSNS = ("lsn", "lsn_proc", "lsn_commit")
 _HINT = (
     'give Kafka Connect\'s offset of a connector as JSON ({"lsn": ...} or {"file": ..., "pos": ...}, with or without '
-    "its key), or the file of offset.storage.file.filename"
+    "its key), the file of offset.storage.file.filename, or what offset.storage.topic or the JDBC store holds"
 )
 
 
 class PostgresOffset(NamedTuple):
-    """LSNs as integers, None where Debezium stored none. `server` is its topic prefix, "" where the key is missing."""
+    """LSNs as integers, None where Debezium stored none.
 
+    `connector` is Debezium's name, `server` its topic prefix; both "" where the key is missing.
+    """
+
+    connector: str
     server: str
     lsn: int | None
     lsn_proc: int | None
@@ -57,8 +61,9 @@ class PostgresOffset(NamedTuple):
 
 class MysqlOffset(NamedTuple):
     """`file`, `pos` and `gtids` lie before the transaction that was being delivered; `event` and `row` count what of
-    it was. `gtids` is "" where the server writes none."""
+    it was. `gtids` is "" where the server writes none. `connector` and `server` are as PostgresOffset has them."""
 
+    connector: str
     server: str
     file: str
     pos: int
@@ -92,30 +97,61 @@ DebeziumOffset = PostgresOffset | MysqlOffset
 
 
 def read(content: bytes, name: str) -> list[DebeziumOffset]:
-    """Every offset in a file's `content`, the last one of each server. Raises OffsetUnreadable, which says `name`."""
+    """Every offset in a file's `content`, as `decode` gives them."""
     try:
-        pairs = list(_java_pairs(content) if content.startswith(_JAVA_MAGIC) else _json_pairs(content.decode()))
-        found = {_server(key): value for key, value in pairs}
-    except (ValueError, IndexError, KeyError, TypeError, RecursionError) as error:
-        raise OffsetUnreadable(f"{name} cannot be read as a Debezium offset: {error}", _HINT) from None
-    offsets = [_offset(server, value, name) for server, value in found.items() if value is not None]
+        is_java = content.startswith(_JAVA_MAGIC)
+        pairs = list(_loaded(_JavaMap(content).pairs()) if is_java else _json_pairs(content.decode()))
+    except (ValueError, IndexError, RecursionError) as error:
+        raise _unreadable(name, error) from None
+    return _offsets(pairs, name)
+
+
+def decode(pairs: Iterable[tuple[bytes | None, bytes | None]], name: str) -> list[DebeziumOffset]:
+    """The offsets of a store's keys and values, JSON each, oldest first. The last value of a key holds; none is gone.
+
+    What other connectors store is left out where there is an offset beside it that can be taken over. Raises
+    OffsetUnreadable, which says `name`.
+    """
+    try:
+        values = list(_loaded(pairs))
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(name, error) from None
+    return _offsets(values, name)
+
+
+def _offsets(pairs: Iterable[tuple[Any, Any]], name: str) -> list[DebeziumOffset]:
+    found = {_names(key): value for key, value in pairs}
+    offsets: list[DebeziumOffset] = []
+    refused: OffsetUnreadable | None = None
+    for names, value in found.items():
+        if value is None:
+            continue
+        try:
+            offsets.append(_offset(*names, value, name))
+        except OffsetUnreadable as error:
+            refused = refused or error
     if not offsets:
-        raise OffsetUnreadable(f"{name} holds no Debezium offset", _HINT)
+        raise refused or OffsetUnreadable(f"{name} holds no Debezium offset", _HINT)
     return offsets
 
 
-def _offset(server: str, value: Any, name: str) -> DebeziumOffset:
+def _unreadable(name: str, error: Exception) -> OffsetUnreadable:
+    return OffsetUnreadable(f"{name} cannot be read as a Debezium offset: {error}", _HINT)
+
+
+def _offset(connector: str, server: str, value: Any, name: str) -> DebeziumOffset:
     if isinstance(value, dict) and any(_number(value, key) is not None for key in _LSNS):
-        return _postgres(server, value)
+        return _postgres(connector, server, value)
     if isinstance(value, dict) and isinstance(value.get("file"), str) and _number(value, "pos") is not None:
-        return _mysql(server, value)
+        return _mysql(connector, server, value)
     shown = ", ".join(value) if isinstance(value, dict) else type(value).__name__
     raise OffsetUnreadable(f"{name} holds no offset that can be taken over: it has {shown}, no lsn and no file", _HINT)
 
 
-def _postgres(server: str, value: dict[str, Any]) -> PostgresOffset:
+def _postgres(connector: str, server: str, value: dict[str, Any]) -> PostgresOffset:
     at_us = _number(value, "ts_usec")
     return PostgresOffset(
+        connector,
         server,
         _number(value, "lsn"),
         _number(value, "lsn_proc"),
@@ -126,9 +162,10 @@ def _postgres(server: str, value: dict[str, Any]) -> PostgresOffset:
     )
 
 
-def _mysql(server: str, value: dict[str, Any]) -> MysqlOffset:
+def _mysql(connector: str, server: str, value: dict[str, Any]) -> MysqlOffset:
     at_s = _number(value, "ts_sec")
     return MysqlOffset(
+        connector,
         server,
         value["file"],
         _number(value, "pos") or 0,
@@ -154,11 +191,11 @@ def _number(value: dict[str, Any], key: str) -> int | None:
     return number if isinstance(number, int) and not isinstance(number, bool) and number >= 0 else None
 
 
-def _server(key: Any) -> str:
-    """The key is ``["<connector>", {"server": "<prefix>"}]``."""
+def _names(key: Any) -> tuple[str, str]:
+    """(connector, server) of a key, which is ``["<connector>", {"server": "<prefix>"}]``."""
     if isinstance(key, list) and len(key) == 2 and isinstance(key[1], dict):
-        return str(key[1].get("server", ""))
-    return ""
+        return str(key[0]), str(key[1].get("server", ""))
+    return "", ""
 
 
 def _json_pairs(text: str) -> Iterator[tuple[Any, Any]]:
@@ -183,8 +220,8 @@ def _json_values(text: str) -> Iterator[Any]:
         yield value
 
 
-def _java_pairs(content: bytes) -> Iterator[tuple[Any, Any]]:
-    for key, value in _JavaMap(content).pairs():
+def _loaded(pairs: Iterable[tuple[bytes | None, bytes | None]]) -> Iterator[tuple[Any, Any]]:
+    for key, value in pairs:
         yield json.loads(key) if key else None, json.loads(value) if value else None
 
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from offsets.errors import OffsetUnreadable
 from offsets.origin import facts
 from offsets.position import Offset
 from offsets.sqlite import SqliteStore
-from service.offset_target import ask, clock, consequence, copies, find, log_of, refuse_unreachable
+from service.offset_target import ask, clock, config_of, consequence, copies, find, log_of, refuse_unreachable
 from service.refused import Refused
 from service.state import State
 
@@ -135,26 +134,48 @@ def undo(
 @app.command("import")
 def import_(
     name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Debezium's offset: JSON, or its offsets file.")],
+    origin: Annotated[
+        str,
+        typer.Argument(
+            metavar="FROM",
+            help="Debezium's offset: a file, JSON or its offsets file; kafka:TOPIC of Connect's offsets; "
+            "or the URL of the database with the table of its JDBC store.",
+        ),
+    ],
     config: Config = None,
     server: Annotated[
-        str | None, typer.Option("--server", metavar="PREFIX", help="Whose offset to take, where FILE holds several.")
+        str | None, typer.Option("--server", metavar="PREFIX", help="Debezium's topic prefix. Default: this one's own.")
+    ] = None,
+    debezium_name: Annotated[
+        str | None, typer.Option("--debezium-name", metavar="NAME", help="Debezium's connector, of several.")
+    ] = None,
+    bootstrap_servers: Annotated[
+        str | None,
+        typer.Option("--bootstrap-servers", metavar="HOST:PORT", help="For kafka:TOPIC. Default: those of the sink."),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", metavar="TABLE", help="For a URL. Default: debezium_offset_storage.")
+    ] = None,
+    password: Annotated[
+        str | None,
+        typer.Option("--password", metavar="REF", help="For a URL, as '${env:NAME}' or '${file:PATH}'."),
     ] = None,
     state: StateFolder = DEFAULT_STATE,
     dry_run: DryRun = False,
 ) -> None:
     """Go on where a Debezium connector stopped; on Postgres its slot must be the one in the connector file."""
-    taken = _debezium_offset(file, server)
-    if taken.in_snapshot:
-        raise Refused(
-            f"{file}: Debezium's snapshot was not complete, so its offset covers only part of the tables",
-            f"start {name} without an offset: it copies every table",
-        )
+    from service.debezium.offsets import Asked, choose, open_store
+
+    asked = Asked(bootstrap_servers, table, password, debezium_name, server)
+    read = open_store(origin, asked)
     with _stopped(state, name, create=True) as (opened, store):
+        connector = config_of(opened, name, config)
+        taken = choose(read(connector), asked, connector.topic_prefix, origin)
+        _refuse_half_a_snapshot(taken, name, origin)
         target = ask(opened, name, config)
         if not taken.suits(target.config.type):
             raise Refused(
-                f"{file} holds the offset of another database than {target.config.type}, which {name} reads",
+                f"{origin} holds the offset of another database than {target.config.type}, which {name} reads",
                 "give the offset of a Debezium connector for the same database",
             )
         for key, text in taken.facts():
@@ -167,25 +188,12 @@ def import_(
         _replace(store, name, Offset(found, copied), "import", dry_run)
 
 
-def _debezium_offset(file: Path, server: str | None) -> "DebeziumOffset":
-    """The one that is meant. Raises Refused."""
-    from offsets import debezium
-
-    try:
-        offsets = debezium.read(file.read_bytes(), str(file))
-    except OffsetUnreadable as error:
-        raise Refused(str(error), error.hint) from None
-    except OSError as error:
+def _refuse_half_a_snapshot(taken: "DebeziumOffset", name: str, origin: str) -> None:
+    if taken.in_snapshot:
         raise Refused(
-            f"{file} cannot be read: {error.strerror}", "name the file that holds Debezium's offset"
-        ) from None
-    offsets = [offset for offset in offsets if server is None or offset.server == server]
-    if len(offsets) != 1:
-        listed = ", ".join(offset.server or "(no name)" for offset in offsets) or "none of that name"
-        raise Refused(
-            f"{file} holds several offsets or not the one asked for: {listed}", "choose one by --server PREFIX"
+            f"{origin}: Debezium's snapshot was not complete, so its offset covers only part of the tables",
+            f"start {name} without an offset: it copies every table",
         )
-    return offsets[0]
 
 
 def _replace(

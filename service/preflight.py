@@ -6,8 +6,8 @@ from pathlib import Path
 import connectors
 import schema
 import sinks
-from connectors.base import Finding
 from schema.errors import RegistryFailed
+from schema.preflight import Finding, Topic
 from service import config, exits, secrets
 from sinks.errors import SinkError
 
@@ -34,7 +34,7 @@ def _findings(connector: config.Connector) -> Iterator[Finding]:
     try:
         check_sink = getattr(sinks.load(connector.sink_type), "check", None)
         if check_sink is not None:
-            check_sink(secrets.resolve(connector.sink))
+            yield from check_sink(secrets.resolve(connector.sink), _topics(connector))
     except SinkError as error:
         yield Finding("fail", str(error), error.hint)
     try:
@@ -48,3 +48,13 @@ def _findings(connector: config.Connector) -> Iterator[Finding]:
     except Exception as error:  # noqa: BLE001 (whatever it is, the other connectors are still to be checked)
         said = exits.say(error)
         yield Finding("fail", said.cause, said.hint)
+
+
+def _topics(connector: config.Connector) -> Sequence[Topic]:
+    """Those of the tables that are captured now; none where the source cannot be asked, which its check tells."""
+    topics = getattr(connectors.load(connector.source_type), "topics", None)
+    try:
+        found: Sequence[Topic] = topics(secrets.resolve(connector.source), connector.topic_prefix) if topics else ()
+    except Exception:  # noqa: BLE001 (whatever it is, the source's own check meets it again)
+        return ()
+    return found

@@ -21,7 +21,6 @@ from typing import Any
 import structlog
 
 import connectors
-import sinks
 from offsets.errors import ConnectorRunning
 from service import __version__, config, exits, logs, secrets
 from service.backoff import Backoff
@@ -30,6 +29,7 @@ from service.letter_box import LetterBox
 from service.offset_stores import open_store
 from service.pipeline import Delivery, Pipeline
 from service.registries import open_registry
+from service.sink_building import build_sink
 from service.state import Hold, State
 from sinks.errors import ReaderGone
 
@@ -122,8 +122,9 @@ class _Attempts:
                 registry=registry,
                 version=__version__,
                 dead_letter=letters.put if connector.errors.unrepresentable == "dlq" else None,
+                **({"refused": letters.put} if connector.puts_refused_aside else {}),
             )
-            sink = sinks.load(connector.sink_type)(secrets.resolve(connector.sink), registry)
+            sink = build_sink(connector, registry)
             pipeline = Pipeline(
                 connector.name,
                 source,

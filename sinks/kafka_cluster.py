@@ -1,22 +1,20 @@
 """What is asked of a Kafka cluster beside taking events: is it there, may we, are the topics."""
 
-import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclOperation
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._topic import TopicDescription
 from confluent_kafka.cimpl import NewTopic
 
+from offsets.kafka_questions import ANSWER_TIMEOUT_S, Questions
 from sinks.errors import SinkError
 from sinks.kafka_config import KafkaConfig
-from sinks.kafka_errors import MISSING, translate
+from sinks.kafka_errors import FORBIDDEN, MISSING, may_not_create, translate
 
-ANSWER_TIMEOUT_S = 10.0
-"""A broker that starts, or a cluster that elects a controller, has answered by then."""
-POLL_S = 0.05
 BROKERS_DEFAULT = -1
 """For partitions and replication (KIP-464)."""
 
@@ -28,18 +26,16 @@ class Cluster:
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
-        self._trouble: KafkaError | None = None
-        self._all_down = False
-        settings: dict[str, Any] = {**config.client(), "error_cb": self._remember}
         try:
-            self._admin = AdminClient(settings)
+            self._questions = Questions(config.client())
         except KafkaException as error:
             raise self.error(error.args[0]) from error
+        self._admin = self._questions.admin
 
-    def reach(self) -> None:
-        """Connect, prove who we are, get an answer."""
+    def reach(self) -> int:
+        """Connect, prove who we are, get an answer: how many brokers there are."""
         try:
-            self._wait(self._admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S))
+            return len(self._wait(self._admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S)).nodes)
         except KafkaException as error:
             raise self.error(error.args[0]) from error
 
@@ -52,28 +48,47 @@ class Cluster:
         """
         for name in topics:
             try:
-                if not self._is_there(name):
+                if self._describe(name) is None:
                     self._create(name, only_check, settings or {})
             except KafkaException as error:
                 raise self.error(error.args[0], name) from error
 
-    def error(self, error: KafkaError, topic: str = "") -> SinkError:
-        return translate(error, self._config.bootstrap_servers, topic)
+    def describe(self, name: str) -> TopicDescription | None:
+        """A topic that may be written; None where it is not there."""
+        try:
+            return self._describe(name)
+        except KafkaException as error:
+            raise self.error(error.args[0], name) from error
 
-    def _is_there(self, name: str) -> bool:
+    def settings(self, name: str) -> dict[str, str]:
+        """Of a topic; none where we may not see them."""
+        topic = ConfigResource("topic", name)
+        asked = self._admin.describe_configs([topic], request_timeout=ANSWER_TIMEOUT_S)
+        try:
+            return {setting: entry.value for setting, entry in self._wait(asked[topic]).items()}
+        except KafkaException as error:
+            if error.args[0].code() in FORBIDDEN:
+                return {}
+            raise self.error(error.args[0], name) from error
+
+    def error(self, error: KafkaError, topic: str = "") -> SinkError:
+        return translate(error, self._config.bootstrap_servers, topic, self._config.sasl.user)
+
+    def _describe(self, name: str) -> TopicDescription | None:
         topics = TopicCollection([name])
         asked = self._admin.describe_topics(
             topics, include_authorized_operations=True, request_timeout=ANSWER_TIMEOUT_S
         )
         try:
-            allowed = self._wait(asked[name]).authorized_operations
+            found: TopicDescription = self._wait(asked[name])
         except KafkaException as error:
             if error.args[0].code() in MISSING:
-                return False
+                return None
             raise
+        allowed = found.authorized_operations
         if allowed and AclOperation.WRITE not in allowed:  # an old broker does not tell
             raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
-        return True
+        return found
 
     def _create(self, name: str, only_check: bool, settings: Mapping[str, str]) -> None:
         wanted = self._config.topics
@@ -89,28 +104,10 @@ class Cluster:
         try:
             self._wait(asked[name])
         except KafkaException as error:
+            if error.args[0].code() in FORBIDDEN:
+                raise may_not_create(self._config.bootstrap_servers, name, self._config.sasl.user) from error
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another connector was quicker
                 raise
 
     def _wait(self, answer: "Future[Answer]") -> Answer:
-        """The answer, or KafkaException: at once where every broker has hung up, with the reason they gave."""
-        self._admin.poll(0)  # what it says of connections that ended since it was asked last is no answer
-        self._trouble, self._all_down = None, False
-        deadline = time.monotonic() + ANSWER_TIMEOUT_S
-        while not answer.done() and not self._all_down and time.monotonic() < deadline:
-            self._admin.poll(POLL_S)
-        if not answer.done() or answer.exception():
-            self._admin.poll(0)
-            if self._trouble is not None:
-                raise KafkaException(self._trouble)
-        try:
-            return answer.result(0)
-        except TimeoutError:
-            late = KafkaError(KafkaError._TIMED_OUT, f"nothing was said for {ANSWER_TIMEOUT_S:g} s")
-            raise KafkaException(late) from None
-
-    def _remember(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._all_down = True
-        else:
-            self._trouble = error
+        return self._questions.wait(answer, ANSWER_TIMEOUT_S)

@@ -3,11 +3,11 @@
 Codes: https://kafka.apache.org/protocol#protocol_error_codes; those that begin with an underscore are librdkafka's own.
 """
 
-import re
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError
 
+from offsets.kafka_client import reason
 from schema.event import Event
 from sinks.errors import Rejected, SinkError, SinkMisconfigured, SinkUnavailable
 
@@ -25,16 +25,19 @@ REFUSED = frozenset(
 TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
-_NOISE = re.compile(r"^(\w+://)?\S+: | \(after \d+ms in state \w+\).*$")
+FORBIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 
 
 class _Said(NamedTuple):
-    """`cause` may hold {topic}, {servers} and {reason}; `kind` says whether opening anew may help."""
+    """`cause` may hold {topic}, {servers} and {reason}, `hint` {topic}, {servers} and {user}; `kind` says whether
+    opening anew may help."""
 
     kind: type[SinkError]
     cause: str
     hint: str
 
+
+_ALLOW = "kafka-acls --bootstrap-server {servers} --add --allow-principal User:{user}"
 
 _UNREACHABLE = _Said(
     SinkUnavailable,
@@ -56,7 +59,8 @@ _NOT_MADE = _Said(SinkMisconfigured, "the topic {topic} cannot be made: {reason}
 _MISSING = _Said(
     SinkUnavailable,
     "the topic {topic} does not exist",
-    'make it, or set sink.topics to {"create": true}; delivery then goes on by itself',
+    "make it: kafka-topics --bootstrap-server {servers} --create --topic {topic};"
+    ' or set sink.topics to {"create": true}; delivery then goes on by itself',
 )
 _FORGOTTEN = _Said(
     SinkUnavailable,
@@ -79,7 +83,7 @@ _BY_CODE = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: _Said(
         SinkUnavailable,
         "the user of sink.sasl may not write to the topic {topic}",
-        "allow it: kafka-acls --add --allow-principal User:NAME --operation Write --operation Describe --topic {topic}",
+        f"allow it: {_ALLOW} --operation Write --operation Describe --topic {{topic}}",
     ),
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: _Said(
         SinkUnavailable,
@@ -112,7 +116,7 @@ _BY_CODE = {
 }
 
 
-def translate(error: KafkaError, servers: str, topic: str = "") -> SinkError:
+def translate(error: KafkaError, servers: str, topic: str = "", user: str = "") -> SinkError:
     """What an operator reads: SinkUnavailable where opening anew may help, else SinkMisconfigured.
 
     `topic` is the one that the error is about, if any. A code that is not in the table is retryable.
@@ -124,8 +128,19 @@ def translate(error: KafkaError, servers: str, topic: str = "") -> SinkError:
         )
     said = _BY_CODE.get(error.code(), _FORGOTTEN)
     values = {"topic": topic or "asked for", "servers": servers, "reason": reason(error)}
-    hint = said.hint.replace("{topic}", topic)
-    return said.kind(said.cause.format(**values), hint)
+    return said.kind(said.cause.format(**values), _filled(said.hint, servers, topic, user))
+
+
+def may_not_create(servers: str, topic: str, user: str) -> SinkError:
+    return SinkUnavailable(
+        f"the topic {topic} does not exist, and the user of sink.sasl may not make it",
+        _filled(f"allow it: {_ALLOW} --operation Create --topic {{topic}}; or make the topic", servers, topic, user),
+    )
+
+
+def _filled(hint: str, servers: str, topic: str, user: str) -> str:
+    """JSON in a hint has braces of its own."""
+    return hint.replace("{servers}", servers).replace("{topic}", topic).replace("{user}", user or "NAME")
 
 
 def rejected(error: KafkaError, event: Event) -> Rejected:
@@ -144,8 +159,3 @@ def rejected(error: KafkaError, event: Event) -> Rejected:
             "give the table a primary key, or set cleanup.policy of the topic to delete",
         )
     return Rejected(event, f"{event.topic} refused it: {reason(error)}", "see the broker's log for what it checks")
-
-
-def reason(error: KafkaError) -> str:
-    """librdkafka's text without its own bookkeeping."""
-    return _NOISE.sub("", error.str())

@@ -7,10 +7,10 @@ from contextlib import suppress
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from offsets.kafka_client import reason
 from schema.event import Event
 from sinks.errors import SinkUnavailable
 from sinks.kafka_config import KafkaConfig
-from sinks.kafka_errors import reason
 
 POLL_S = 0.25
 TELL_AFTER_S = 10.0
@@ -36,7 +36,7 @@ class Outbox:
     and `put` says why or waits for room. Reports come for errors only, during `put`, `serve` and `settle`.
     """
 
-    def __init__(self, config: KafkaConfig, ask: Callable[[], None]) -> None:
+    def __init__(self, config: KafkaConfig, ask: Callable[[], object]) -> None:
         """`ask` raises SinkError where the cluster does not answer. Raises KafkaException for settings it refuses."""
         self._servers = config.bootstrap_servers
         self._patience_s = config.delivery_timeout_s

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from tests.mysql_servers import PROGRAMS
@@ -182,6 +183,14 @@ class Kafka:
     def delete_topic(self, name: str) -> None:
         self.admin.delete_topics([name])[name].result(READ_TIMEOUT_S)
         until(lambda: name not in self.topics(), f"the topic {name} is gone")
+
+    def set_topic(self, name: str, **settings: str) -> None:
+        """Change settings of a topic, by their own names: ``**{"min.insync.replicas": "2"}``."""
+        change = [
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()
+        ]
+        topic = ConfigResource("topic", name, incremental_configs=change)
+        self.admin.incremental_alter_configs([topic])[topic].result(READ_TIMEOUT_S)
 
     def topics(self) -> dict[str, int]:
         """Every topic and its number of partitions."""

@@ -13,12 +13,13 @@ from psycopg.conninfo import conninfo_to_dict
 import offsets
 from offsets.base import OffsetStore
 from service.state import State
-from tests import mysql_servers, redis_servers, servers
+from tests import kafka_servers, mysql_servers, redis_servers, servers
+from tests.kafka_servers import Kafka
 from tests.mysql_servers import MysqlDatabase
 from tests.servers import PASSWORD_VARIABLE, VERSIONS, Database
 
 Section = dict[str, Any]
-KINDS = ("sqlite", *(f"postgres{version}" for version in VERSIONS), *mysql_servers.BY_NAME, "redis")
+KINDS = ("sqlite", *(f"postgres{version}" for version in VERSIONS), *mysql_servers.BY_NAME, "redis", "kafka")
 SERVERS = KINDS[1:]
 
 _serial = itertools.count(1)
@@ -64,6 +65,9 @@ def serve(kind: str) -> Iterator[MakePlace]:
     elif kind == "redis":
         for host, port in redis_servers.serve():
             yield lambda folder, host=host, port=port: redis_place(host, port, folder)  # type: ignore[misc]
+    elif kind == "kafka":
+        for bootstrap in kafka_servers.serve():
+            yield lambda folder, bootstrap=bootstrap: kafka_place(Kafka(bootstrap), folder)  # type: ignore[misc]
     elif kind in mysql_servers.BY_NAME:
         for address in mysql_servers.serve(mysql_servers.BY_NAME[kind]):
             yield lambda folder, address=address: mysql_place(  # type: ignore[misc]
@@ -103,6 +107,11 @@ def redis_place(host: str, port: int, folder: Path) -> Place:
                 client.delete(key)
 
     return Place({"type": "redis", "host": host, "port": port, "prefix": prefix}, folder, "", drop)
+
+
+def kafka_place(kafka: Kafka, folder: Path) -> Place:
+    section = {"type": "kafka", "bootstrap_servers": kafka.bootstrap, "topic": f"{kafka.prefix}_offsets"}
+    return Place(section, folder, "", kafka.drop)
 
 
 def _with_password(section: Mapping[str, Any], password: str, folder: Path, drop: Callable[[], None]) -> Place:

@@ -5,13 +5,13 @@ from contextlib import closing
 
 import pymysql
 
-from connectors.base import Finding
 from connectors.errors import SourceError
 from connectors.mysql.config import MysqlConfig
 from connectors.mysql.connection import connect, source_error
 from connectors.mysql.look import Look
 from connectors.mysql.opening import FIRST_VERSION, NAMES
 from connectors.mysql.preflight_tables import check_tables
+from schema.preflight import Finding
 
 _DAY_S = 86_400
 SHORTEST_EXPIRY_S = 2 * _DAY_S

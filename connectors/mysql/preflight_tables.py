@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import pymysql
 
-from connectors.base import Finding
 from connectors.mysql.connection import log_status
 from connectors.mysql.look import Look
 from connectors.mysql.names import SYSTEM_DATABASES, is_captured, quoted
 from connectors.patterns import selected, without_match
+from schema.preflight import Finding
 
 _NOT_OURS = tuple(sorted(SYSTEM_DATABASES))
 _DATABASES_SQL = f"select schema_name from information_schema.schemata where schema_name not in {_NOT_OURS}"

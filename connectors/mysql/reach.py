@@ -1,4 +1,4 @@
-"""What offset commands ask of a MySQL or MariaDB server: how far back it can go, and what a position means to it."""
+"""What commands ask of a MySQL or MariaDB server: how far back it can go, what a position means, what is captured."""
 
 import json
 import secrets
@@ -23,6 +23,8 @@ from connectors.mysql.shapes import STORED
 from connectors.mysql.stream import BinlogStream
 from connectors.mysql.xa import DELIVERED
 from offsets.position import Position, Range
+from schema.avro import topic_name
+from schema.preflight import Topic
 
 _APPLICATION = "tailrace offsets"
 _PATIENCE_S = 60.0
@@ -78,6 +80,16 @@ def size_bytes(one: Position, other: Position) -> int | None:
     """How much log lies between two positions of one file; files have no known size here."""
     first, second = coordinates.parse(one.token), coordinates.parse(other.token)
     return abs(first.pos - second.pos) if first.file == second.file else None
+
+
+def topics(config: MysqlConfig, topic_prefix: str) -> list[Topic]:
+    """Where events of the tables that are captured now go, and DDL where it is asked for. Raises SourceError."""
+    with _asking(config) as (connection, server):
+        catalog = Catalog(connection, server)
+        captured = [table for table in catalog.tables() if is_captured(config, table.database, table.name)]
+        keys = {table.full: catalog.shape(table.database, table.name) for table in captured}
+    found = [Topic(topic_name(topic_prefix, full), bool(now and now.key)) for full, now in keys.items()]
+    return [*found, Topic(topic_prefix, has_keys=True)] if config.ddl else found
 
 
 def copied(config: MysqlConfig) -> Mapping[str, str]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import psycopg
 
-from connectors.base import Finding
 from connectors.errors import SourceError
 from connectors.patterns import selected, without_match
 from connectors.postgres import slot as slots
@@ -14,6 +13,7 @@ from connectors.postgres.catalog import Catalog, TableName
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.opening import create_sql
 from connectors.postgres.stream import connect, format_lsn, source_error
+from schema.preflight import Finding
 
 _ROLE_SQL = """
     select rolsuper, rolreplication or rolsuper or exists (

@@ -1,4 +1,4 @@
-"""What offset commands ask of a Postgres server: how far back it can go, and what a position means to it."""
+"""What commands ask of a Postgres server: how far back it can go, what a position means to it, what is captured."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,6 +13,8 @@ from connectors.postgres.catalog import Catalog
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.stream import connect, format_lsn, parse_lsn, source_error
 from offsets.position import Position, Range
+from schema.avro import topic_name
+from schema.preflight import Topic
 
 _APPLICATION = "tailrace offsets"
 
@@ -50,6 +52,18 @@ def position(config: PostgresConfig, word: str, reach: Range) -> Position:
 def size_bytes(one: Position, other: Position) -> int:
     """How much log lies between two positions."""
     return abs(one.order - other.order)
+
+
+def topics(config: PostgresConfig, topic_prefix: str) -> list[Topic]:
+    """Where events of the tables that are captured now go. Raises SourceError."""
+    with closing(connect(config, application=_APPLICATION)) as connection:
+        try:
+            catalog = Catalog(connection)
+            captured = [table for table in catalog.tables() if selected(config.tables, table.full)]
+            keys = {table.full: catalog.definition(table.oid) for table in captured}
+        except psycopg.Error as error:
+            raise source_error(error, config) from None
+    return [Topic(topic_name(topic_prefix, full), bool(now and now.key)) for full, now in keys.items()]
 
 
 def copied(config: PostgresConfig) -> Mapping[str, str]:

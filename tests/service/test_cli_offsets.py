@@ -350,9 +350,9 @@ def test_import_of_an_unfinished_snapshot_is_refused(shop: Shop) -> None:
 def test_import_of_several_offsets_asks_which(shop: Shop) -> None:
     file = shop.tailrace.folder / "offset.json"
     value = {"lsn": shop.position.order, "lsn_commit": shop.position.order}
-    lines = [["c", {"server": "shop"}], value, ["c", {"server": "crm"}], value]
+    lines = [["c", {"server": "erp"}], value, ["c", {"server": "crm"}], value]
     file.write_text("\n".join(map(json.dumps, lines)))
-    assert "shop, crm" in shop.run("import", "shop", file, code=2)
+    assert "c with the prefix erp, c with the prefix crm" in shop.run("import", "shop", file, code=2)
     shop.run("import", "shop", file, "--server", "crm")
 
 

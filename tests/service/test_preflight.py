@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from service import exits
+from tests.kafka_servers import Kafka
+from tests.mysql_servers import MysqlDatabase
 from tests.servers import Database, Tailrace
 
 
@@ -85,3 +87,39 @@ def test_a_start_without_an_offset_on_a_slot_that_was_there_is_pointed_out(
     assert "was there before" not in first.stderr + again.stderr
     assert "goes on behind its offset" in again.stderr
     assert "was there before" in elsewhere.stderr and "--state" in elsewhere.stderr
+
+
+@pytest.mark.kafka
+@pytest.mark.postgres
+def test_each_topic_that_a_table_of_postgres_will_get_has_its_line(
+    postgres: Database, tailrace: Tailrace, kafka: Kafka
+) -> None:
+    postgres.execute("create table orders (id int primary key)")
+    postgres.execute("create table lines (line text)")
+    kafka.create_topic(f"{kafka.prefix}.public.lines", cleanup_policy="compact")
+    connector = {**postgres.connector("shop"), "events": {"topic_prefix": kafka.prefix}, "sink": kafka_sink(kafka)}
+    said = tailrace("check", tailrace.write(connector)).stdout
+    assert f"ok    shop: connected to Kafka at {kafka.bootstrap}, " in said
+    assert f"fail  shop: the topic {kafka.prefix}.public.orders does not exist; make it: kafka-topics" in said
+    assert f"fail  shop: {kafka.prefix}.public.lines has cleanup.policy compact and takes no event without" in said
+    kafka.create_topic(f"{kafka.prefix}.public.orders")
+    said = tailrace("check", tailrace.write(connector)).stdout
+    assert f"ok    shop: the topic {kafka.prefix}.public.orders is there: 1 partition, 1 replica of each" in said
+
+
+@pytest.mark.kafka
+@pytest.mark.mysql
+def test_each_topic_that_a_table_of_mysql_will_get_has_its_line_and_that_of_ddl(
+    mysql: MysqlDatabase, tailrace: Tailrace, kafka: Kafka
+) -> None:
+    mysql.execute("create table orders (id int primary key)")
+    connector = mysql.connector("shop", source={"ddl": True}, events={"topic_prefix": kafka.prefix})
+    connector["sink"] = {**kafka_sink(kafka), "topics": {"create": True}}
+    found = tailrace("check", tailrace.write(connector))
+    assert found.returncode == exits.DONE
+    assert f"ok    shop: the topic {kafka.prefix}.{mysql.name}.orders will be made" in found.stdout
+    assert f"ok    shop: the topic {kafka.prefix} will be made" in found.stdout
+
+
+def kafka_sink(kafka: Kafka) -> dict[str, Any]:
+    return {"type": "kafka", "bootstrap_servers": kafka.bootstrap}

@@ -11,7 +11,6 @@ from confluent_kafka.admin._config import ConfigResource
 from schema.event import Event
 from sinks.errors import Rejected, SinkError, SinkMisconfigured, SinkUnavailable
 from sinks.kafka import KafkaSink
-from sinks.kafka_config import KafkaConfig
 from tests.kafka_servers import READ_TIMEOUT_S, Kafka
 from tests.mysql_servers import PROGRAMS
 from tests.servers import skip
@@ -132,6 +131,15 @@ def test_a_missing_topic_is_made_as_asked_for(kafka: Kafka, topic: str) -> None:
     assert by_key(kafka.read(topic)) == committed(100)
 
 
+def test_a_topic_of_events_without_a_key_is_never_made_compacted(kafka: Kafka, topic: str) -> None:
+    sink = opened(kafka.bootstrap, topics={"create": True, "cleanup": "compact"})
+    deliver(sink, change(topic, 1), change(f"{topic}.truncate", 2, key=None))
+    sink.close()
+    assert setting(kafka, topic, "cleanup.policy") == "compact"
+    assert setting(kafka, f"{topic}.truncate", "cleanup.policy") == "delete"
+    assert numbers(kafka.read(f"{topic}.truncate")) == [2]
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [({"replication": 99}, "replication factor of 99"), ({"settings": {"segment.sm": 1}}, "segment.sm")],
@@ -238,20 +246,6 @@ def test_a_topic_that_refused_takes_batches_again_once_nothing_more_was_refused(
     sink.flush()
     sink.close()
     assert numbers(kafka.read(topic)) == [1, 2, 3, 4, 5]
-
-
-def test_a_check_tells_what_a_start_would_and_changes_nothing(kafka: Kafka, topic: str) -> None:
-    def check(**keys: object) -> None:
-        KafkaSink.check(KafkaConfig.model_validate({"bootstrap_servers": kafka.bootstrap, **keys}), [topic])
-
-    check(topics={"create": True})
-    with pytest.raises(SinkUnavailable, match=topic):
-        check()
-    with pytest.raises(SinkMisconfigured, match="replication factor of 99"):
-        check(topics={"create": True, "replication": 99})
-    with pytest.raises(SinkMisconfigured, match="lingr"):
-        check(settings={"lingr.ms": 1})
-    assert topic not in kafka.topics()
 
 
 def test_nobody_at_the_address_is_said_with_what_to_do() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from connectors.base import Finding
 from connectors.mysql import preflight
 from connectors.mysql.config import MariadbConfig, MysqlConfig
+from schema.preflight import Finding
 from tests.conftest import OwnMysqlFactory
 from tests.mysql_servers import MysqlDatabase
 from tests.servers import ROOT

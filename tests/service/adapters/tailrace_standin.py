@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from connectors.base import Finding
 from connectors.errors import LogGap, SourceMisconfigured, SourceUnreachable
 from offsets.position import Offset, Position
 from schema.event import Batch, DeadLetter
+from schema.preflight import Finding
 from schema.registry import Registry
 
 

@@ -1,0 +1,49 @@
+"""Questions to a Kafka cluster, with the reason where no answer comes."""
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+ANSWER_TIMEOUT_S = 10.0
+"""A broker that starts, or a cluster that elects a controller, has answered by then."""
+POLL_S = 0.05
+
+Answer = TypeVar("Answer")
+
+
+class Questions:
+    """A connection for questions; every method raises KafkaException."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """`settings` are librdkafka's."""
+        self._trouble: KafkaError | None = None
+        self._all_down = False
+        asked: dict[str, Any] = {**settings, "error_cb": self._remember}
+        self.admin = AdminClient(asked)
+
+    def wait(self, answer: "Future[Answer]", timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
+        """What `admin` was asked: at once where every broker has hung up, with the reason they gave."""
+        self.admin.poll(0)  # what it says of connections that ended since it was asked last is no answer
+        self._trouble, self._all_down = None, False
+        deadline = time.monotonic() + timeout_s
+        while not answer.done() and not self._all_down and time.monotonic() < deadline:
+            self.admin.poll(POLL_S)
+        if not answer.done() or answer.exception():
+            self.admin.poll(0)
+            if self._trouble is not None:
+                raise KafkaException(self._trouble)
+        try:
+            return answer.result(0)
+        except TimeoutError:
+            late = KafkaError(KafkaError._TIMED_OUT, f"nothing was said for {timeout_s:g} s")
+            raise KafkaException(late) from None
+
+    def _remember(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._all_down = True
+        else:
+            self._trouble = error
