@@ -4,11 +4,10 @@ import random
 from typing import Any
 
 import pytest
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from schema.decode import Decoder
 from service.state import State
-from tests.kafka_servers import READ_TIMEOUT_S, Kafka
+from tests.kafka_servers import Kafka
 from tests.servers import Database, Tailrace
 
 pytestmark = pytest.mark.kafka
@@ -16,12 +15,6 @@ pytestmark = pytest.mark.kafka
 LARGE = random.Random(1).randbytes(40_000).hex()
 """More than `LIMIT` however it is compressed."""
 LIMIT = 20_000
-
-
-def take(kafka: Kafka, topic: str, limit_bytes: int) -> None:
-    entry = ConfigEntry("max.message.bytes", str(limit_bytes), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource("topic", topic, incremental_configs=[entry])
-    kafka.admin.incremental_alter_configs([resource])[resource].result(READ_TIMEOUT_S)
 
 
 def rows(kafka: Kafka, tailrace: Tailrace) -> list[tuple[str, int, int]]:
@@ -44,6 +37,7 @@ def test_an_event_over_the_topics_limit_comes_back_by_a_replay_or_by_a_snapshot_
         "events": {"topic_prefix": kafka.prefix},
     }
     tailrace.catch_up(shop)
+    assert f"the topic {dead_topic} is there" in tailrace("check", tailrace.write(shop)).stdout
     for number, text in ((1, "a"), (2, LARGE), (3, LARGE), (4, "b")):
         postgres.execute("insert into t values (%s, %s)", number, text)
     tailrace.catch_up(shop)
@@ -60,7 +54,7 @@ def test_an_event_over_the_topics_limit_comes_back_by_a_replay_or_by_a_snapshot_
     assert "delivered again: none" in refused.stdout
     assert f"bytes are more than {topic} takes" in refused.stderr
 
-    take(kafka, topic, 1_000_000)
+    kafka.set_topic(topic, **{"max.message.bytes": "1000000"})
     replayed = tailrace("dlq", "replay", "shop")
     assert replayed.returncode == 1
     assert "delivered again: 1 (2)" in replayed.stdout
@@ -97,7 +91,7 @@ def test_a_table_that_goes_wrong_as_a_whole_stops_the_connector_and_loses_nothin
         assert "errors.max_dead_letters" in done.stderr
         assert "Traceback" not in done.stderr
     assert tailrace("dlq", "list", "shop").stdout.count("waits") == 3
-    take(kafka, topic, 1_000_000)
+    kafka.set_topic(topic, **{"max.message.bytes": "1000000"})
     tailrace.catch_up(shop)
     replayed = tailrace("dlq", "replay", "shop")  # those that the offset had passed; the others came again
     assert replayed.returncode == 0, replayed.stderr
