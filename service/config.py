@@ -134,7 +134,14 @@ class Found(NamedTuple):
 
 def load(file: Path) -> Connector:
     """The connector of one file, its secrets unresolved but known to be there. Raises ConfigError."""
-    raw = _parse(file)
+    connector = validated(_parse(file), file)
+    if missing := list(secrets.problems(connector)):
+        raise ConfigError.of(file, *missing, hint=secrets.HINT)
+    return connector
+
+
+def validated(raw: dict[str, Any], file: Path) -> Connector:
+    """The connector of a file's content; whether its secrets are there is not asked. Raises ConfigError."""
     problems: list[Problem] = []
     fields = Connector.model_fields
     model = create_model(
@@ -154,9 +161,8 @@ def load(file: Path) -> Connector:
         raise ConfigError.of(file, *problems, *explain(error, model)) from None
     if not problems:
         problems += [*_format_problems(connector), *_topic_problems(connector)]
-    missing = list(secrets.problems(connector))
-    if problems or missing:
-        raise ConfigError.of(file, *problems, *missing, hint="" if problems else secrets.HINT)
+    if problems:
+        raise ConfigError.of(file, *problems, *secrets.problems(connector))
     return connector
 
 
