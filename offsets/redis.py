@@ -331,7 +331,7 @@ def _translated(error: Exception, said: str) -> OffsetError:
     if isinstance(error, AuthenticationError) or "WRONGPASS" in text:
         return OffsetStoreRefused(said, "correct offsets.user and offsets.password, or the server's ACL")
     if isinstance(error, NoPermissionError):
-        return OffsetStoreRefused(said, "give the user the rights of docs/offsets.md by ACL SETUSER")
+        return OffsetStoreRefused(said, "give the user the rights of docs/offset-stores.md by ACL SETUSER")
     if isinstance(error, (ConnectionError, OSError)) and "certificate" in text.lower():
         return OffsetStoreRefused(said, "correct offsets.tls; `verify-full` is the default off this host")
     if "DB index is out of range" in text:

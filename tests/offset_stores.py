@@ -164,7 +164,7 @@ class OwnServer(ABC):
 
     @abstractmethod
     def user_of_documentation(self) -> str:
-        """The name of a user with the rights that docs/offsets.md gives."""
+        """The name of a user with the rights that docs/offset-stores.md gives."""
 
     @abstractmethod
     def only_read(self, user: str) -> None:
@@ -268,7 +268,7 @@ class _OwnMysql(OwnServer):
 
 
 class _OwnRedis(OwnServer):
-    right = "docs/offsets.md"
+    right = "docs/offset-stores.md"
 
     def __init__(self, server: LocalRedis) -> None:
         self._redis = server.client(password="secret")
