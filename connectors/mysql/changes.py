@@ -18,7 +18,7 @@ from schema.avro import topic_name
 from schema.change import UNCHANGED, Value, completed
 from schema.encoder import FAILED, Row, clock
 from schema.errors import NullInRequired, Unencodable, VersionRefused
-from schema.event import DeadLetter, Event
+from schema.event import NEW_KEY, NO_OTHER, OLD_KEY, DeadLetter, Event, OtherKey, other_key
 
 _INSERTS = (rows.WRITE, rows.WRITE_V1)
 _UPDATES = (rows.UPDATE, rows.UPDATE_V1)
@@ -287,21 +287,25 @@ class Changes:
         if encoder.same_key(before, after):
             self._append(table, encoder.key(after), encoder.update(before, after, source, self._clock))
         else:
-            self._delete(table, before, source)
-            self._append(table, encoder.key(after), encoder.create(after, source, self._clock))
+            key = encoder.key(after)
+            self._delete(table, before, source, other_key(NEW_KEY, key))
+            created = encoder.create(after, source, self._clock)
+            self._append(table, key, created, other_key(OLD_KEY, encoder.key(before)))
 
-    def _delete(self, table: CapturedTable, before: Row, source: bytes) -> None:
+    def _delete(self, table: CapturedTable, before: Row, source: bytes, headers: OtherKey = NO_OTHER) -> None:
         key = table.encoder.key(before)
-        self._append(table, key, table.encoder.delete(before, source, self._clock))
+        self._append(table, key, table.encoder.delete(before, source, self._clock), headers)
         if key is not None:
-            self._append(table, key, None)
+            self._append(table, key, None, headers)
 
-    def _append(self, table: CapturedTable, key: bytes | None, value: bytes | None) -> None:
-        self._put(table.topic, table.name, key, value)
+    def _append(
+        self, table: CapturedTable, key: bytes | None, value: bytes | None, headers: OtherKey = NO_OTHER
+    ) -> None:
+        self._put(table.topic, table.name, key, value, headers)
 
-    def _put(self, topic: str, name: str, key: bytes | None, value: bytes | None) -> None:
+    def _put(self, topic: str, name: str, key: bytes | None, value: bytes | None, headers: OtherKey = NO_OTHER) -> None:
         group = self.group
-        self.events.append(Event(topic, name, key, value, (group.order, group.nth)))
+        self.events.append(Event(topic, name, key, value, (group.order, group.nth), headers))
         group.nth += 1
 
 

@@ -17,7 +17,7 @@ from schema.avro import topic_name
 from schema.change import UNCHANGED, Value, completed
 from schema.encoder import FAILED, Row, clock
 from schema.errors import NullInRequired, Unencodable, VersionRefused
-from schema.event import DeadLetter, Event
+from schema.event import NEW_KEY, NO_OTHER, OLD_KEY, DeadLetter, Event, OtherKey, other_key
 
 
 class Decoder:
@@ -167,10 +167,12 @@ class Decoder:
         row = self._new_row(table, frame, at, before, kind)
         source = self._source(table, frame)
         key = encoder.key(row)
-        if old is not None and encoder.key(old) != key:
-            self._append(table, encoder.key(old), encoder.delete(old, source, self._clock))
-            self._append(table, encoder.key(old), None)
-            self._append(table, key, encoder.create(row, source, self._clock))
+        old_key = key if old is None else encoder.key(old)
+        if old is not None and old_key != key:
+            moved = other_key(NEW_KEY, key)
+            self._append(table, old_key, encoder.delete(old, source, self._clock), moved)
+            self._append(table, old_key, None, moved)
+            self._append(table, key, encoder.create(row, source, self._clock), other_key(OLD_KEY, old_key))
         else:
             self._append(table, key, encoder.update(old if kind == "O" else None, row, source, self._clock))
 
@@ -261,8 +263,10 @@ class Decoder:
             block.begin(self._previous_lsn, self._commit_lsn, self._committed_at_us, self._xid)
         return block.change(pgoutput.lsn_of(frame))
 
-    def _append(self, table: CapturedTable, key: bytes | None, value: bytes | None) -> None:
-        self.events.append(Event(table.topic, table.name, key, value, (self._commit_lsn, self._nth)))
+    def _append(
+        self, table: CapturedTable, key: bytes | None, value: bytes | None, headers: OtherKey = NO_OTHER
+    ) -> None:
+        self.events.append(Event(table.topic, table.name, key, value, (self._commit_lsn, self._nth), headers))
         self._nth += 1
 
 
