@@ -9,6 +9,7 @@ import sinks
 from schema.errors import RegistryFailed
 from schema.preflight import Finding, Topic
 from service import config, exits, secrets
+from service.preflight_offsets import offset_findings
 from sinks.errors import SinkError
 
 
@@ -34,7 +35,7 @@ def _findings(connector: config.Connector) -> Iterator[Finding]:
     try:
         check_sink = getattr(sinks.load(connector.sink_type), "check", None)
         if check_sink is not None:
-            yield from check_sink(secrets.resolve(connector.sink), _topics(connector))
+            yield from check_sink(secrets.resolve(connector.sink), [*_topics(connector), *_letter_topic(connector)])
     except SinkError as error:
         yield Finding("fail", str(error), error.hint)
     try:
@@ -43,6 +44,7 @@ def _findings(connector: config.Connector) -> Iterator[Finding]:
             yield Finding("ok", check_registry(secrets.resolve(connector.registry), connector.topic_prefix))
     except RegistryFailed as error:
         yield Finding("fail", str(error), error.hint)
+    yield from offset_findings(connector)
     try:
         yield from connectors.load(connector.source_type).check(secrets.resolve(connector.source))
     except Exception as error:  # noqa: BLE001 (whatever it is, the other connectors are still to be checked)
@@ -58,3 +60,9 @@ def _topics(connector: config.Connector) -> Sequence[Topic]:
     except Exception:  # noqa: BLE001 (whatever it is, the source's own check meets it again)
         return ()
     return found
+
+
+def _letter_topic(connector: config.Connector) -> Iterator[Topic]:
+    """A change that no event can hold is a letter without a key."""
+    if connector.errors.dead_letter_topic is not None:
+        yield Topic(connector.errors.dead_letter_topic, has_keys=False)
