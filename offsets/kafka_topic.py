@@ -22,6 +22,7 @@ from offsets.base import Doubt
 from offsets.errors import OffsetStoreFailed, OffsetStoreMisconfigured, OffsetStoreRefused
 from offsets.kafka_config import KafkaStoreConfig
 from offsets.kafka_questions import ANSWER_TIMEOUT_S, POLL_S, Questions
+from offsets.kafka_seat import Seat, group, is_dead
 
 SETTINGS = {
     "cleanup.policy": "compact",
@@ -91,6 +92,25 @@ class OffsetTopic:
             finally:
                 consumer.close()
         except KafkaException as error:
+            raise kafka_errors.translate(error.args[0], self.place) from error
+
+    def seat(self, connector: str) -> Seat:
+        """Lets `runners` name this process until it is closed."""
+        try:
+            return Seat(self._config, connector)
+        except KafkaException as error:
+            raise kafka_errors.translate(error.args[0], self.place) from error
+
+    def runners(self, connector: str) -> list[str]:
+        """Who runs the connector now, in words."""
+        name = group(self.name, connector)
+        try:
+            asked = self._admin.describe_consumer_groups([name], request_timeout=ANSWER_TIMEOUT_S)
+            members = [str(member.client_id) for member in self._questions.wait(asked[name]).members]
+            return [member for member in members if not is_dead(member)]
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return []
             raise kafka_errors.translate(error.args[0], self.place) from error
 
     def _until(self, end: int, consumer: Consumer) -> Iterator[Message]:
