@@ -50,8 +50,11 @@ def _schemas(table: Table, topic: str, source: Avro) -> Iterator[tuple[str, Avro
 
 
 def _refusing(forms: Sequence[Table], error: IncompatibleVersion) -> list[TableEncoder]:
+    table = forms[0].name
     log.warning(
-        f"{error}; its changes are put aside until a version is compatible again", table=forms[0].name, hint=error.hint
+        f"{error}; its changes are put aside until a version is compatible again",
+        table=table,
+        hint=f"{error.hint}; afterwards copy these rows again: tailrace snapshot NAME {table}",
     )
     return [RefusingEncoder(form, error.reason) for form in forms]
 

@@ -173,7 +173,8 @@ class ConfluentRegistry:
         try:
             self._api.ask(doing, "POST", _path(subject), _body(text))
         except Conflict as conflict:
-            raise self._incompatible(subject, text, [conflict.reason]) from conflict
+            reasons = list(self._conflicts(subject, text)) or [conflict.reason]
+            raise self._incompatible(subject, text, reasons) from conflict
         # Not every answer has the version, and a follower may show it only once it has heard of it.
         deadline = time.monotonic() + _SHOWN_WITHIN_S
         while (found := self._look_up(subject, text)) is None:
@@ -204,6 +205,13 @@ class ConfluentRegistry:
             policy=self._config.incompatible,
             latest=latest,
         )
+
+    def _conflicts(self, subject: str, text: str) -> Iterator[str]:
+        """In our words, with every version that is there: the registry may not say which column it means."""
+        schema = json.loads(text)
+        for known in self.versions(subject):
+            conflicts = diff(self.schema(known.id), schema).conflicts
+            yield from (f"{conflict} (since version {known.version})" for conflict in conflicts)
 
     def _latest(self, subject: str) -> Avro | None:
         answer = self._api.ask(f"read the latest version of {subject}", "GET", f"{_path(subject)}/latest")
