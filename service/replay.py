@@ -73,7 +73,7 @@ def deliver(
         sink = build_sink(connector, registry)
         try:
             sink.open()
-            kept = _write(sink, letters)
+            kept = hand_over(sink, letters)
             sink.flush()
             still_there = {each.letter.id for each in kept}
             dead_letters.remove([letter.id for letter in letters if letter.id not in still_there])
@@ -148,7 +148,7 @@ def _order(
     return None
 
 
-def _write(sink: Sink, letters: Sequence[StoredLetter]) -> list[Kept]:
+def hand_over(sink: Sink, letters: Sequence[StoredLetter]) -> list[Kept]:
     """Hand over all that the sink takes. A letter that it rejects holds those of its key behind it."""
     kept: list[Kept] = []
     rest = list(letters)
