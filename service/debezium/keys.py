@@ -141,7 +141,7 @@ RULES: dict[str, Rule] = {
     "gtid.source.filter.dml.events": Rule(_DECIDE, "changes are delivered whichever server they began on"),
     "gtid.ignore.on.recovery": Rule(_DIFFERS, "a server with GTIDs is resumed by GTIDs", ("false",)),
     "gtid.new.channel.position": Rule(_DIFFERS, "what follows the stored GTIDs is delivered, of every channel"),
-    "enable.time.adjuster": Rule(_I, "years come as the server stored them"),
+    "enable.time.adjuster": Rule(_DIFFERS, "the years 0 to 99 are these, not those from 1970 to 2069", ("false",)),
     "connector.adapter": _CONNECT,
     "provider": _CONNECT,
     "predicates": _TRANSFORM,
