@@ -27,6 +27,8 @@ MINUTE_MS = 60_000
 
 _LETTER = "table_name, topic, key, value, position, error, is_event, headers"
 _STORED = f"id, connector, failed_at_ms, attempt, superseded_by, {_LETTER}"
+_OPEN = "is_event and (superseded_by is null or superseded_by = position)"
+"""An event that came again counts as delivered in the life that saw a checkpoint behind it, and in no other."""
 _OLD = "dead_letter_before"
 _OLD_IS_EVENT = "replace(position, '/', '') not glob '*[^0-9]*' and position glob '*/*' and position not glob '*/*/*'"
 """The place of an event; a log's own words hold letters, or a second slash."""
@@ -115,14 +117,21 @@ class DeadLetters:
                 row[:4],
             )
 
-    def supersede(self, connector: str, later: Iterable[tuple[str, str, bytes]]) -> None:
-        """`later` are (place, topic, key) of events; the letters of their keys that are open are so no longer."""
+    def supersede(self, connector: str, later: Iterable[tuple[str, str, bytes]]) -> list[int]:
+        """`later` are (place, topic, key) of events; the letters of their keys that are open are so no longer.
+
+        The letters among them whose own event it was.
+        """
+        came_again: list[int] = []
         with self._transaction(f"mark dead letters of connector {connector}") as db:
-            db.executemany(
-                "update dead_letter set superseded_by = ?"
-                " where connector = ? and topic = ? and key = ? and is_event and superseded_by is null",
-                [(place, connector, topic, key) for place, topic, key in later],
-            )
+            for place, topic, key in later:
+                marked = db.execute(
+                    "update dead_letter set superseded_by = ?"
+                    f" where connector = ? and topic = ? and key = ? and {_OPEN} returning id, position",
+                    (place, connector, topic, key),
+                ).fetchall()
+                came_again += [id_ for id_, position in marked if position == place]
+        return came_again
 
     def rejected_again(self, id_: int, error: str) -> None:
         with self._transaction("mark a dead letter") as db:
@@ -136,12 +145,10 @@ class DeadLetters:
         with self._transaction("remove dead letters") as db:
             db.executemany("delete from dead_letter where id = ?", [(id_,) for id_ in ids])
 
-    def remove_delivered(self, connector: str) -> None:
-        """Those whose own event came again and was taken."""
-        with self._transaction(f"remove dead letters of connector {connector}") as db:
-            db.execute(
-                "delete from dead_letter where connector = ? and is_event and superseded_by = position", (connector,)
-            )
+    def remove_delivered(self, ids: Iterable[int]) -> None:
+        """Those of `ids` that have not been rejected once more since their own event came again."""
+        with self._transaction("remove dead letters") as db:
+            db.executemany("delete from dead_letter where id = ? and superseded_by = position", [(id_,) for id_ in ids])
 
     def of(self, connector: str) -> list[StoredLetter]:
         """In the order they came."""
@@ -155,8 +162,7 @@ class DeadLetters:
         """(topic, key) of events behind which no event of their key was delivered."""
         with self._reported(f"read the dead letters of connector {connector}"):
             return self._db.execute(
-                "select distinct topic, key from dead_letter"
-                " where connector = ? and is_event and key is not null and superseded_by is null",
+                f"select distinct topic, key from dead_letter where connector = ? and key is not null and {_OPEN}",
                 (connector,),
             ).fetchall()
 
