@@ -20,7 +20,7 @@ create table if not exists dead_letter (
     attempt integer not null default 1, superseded_by text, published integer not null default 0
 );
 create unique index if not exists dead_letter_of_row
-    on dead_letter (connector, position, topic, coalesce(key, value, x''));
+    on dead_letter (connector, position, topic, coalesce(key, iif(is_event, value, null), x''));
 """
 BUSY_TIMEOUT_S = 30.0
 MINUTE_MS = 60_000
@@ -63,7 +63,8 @@ def upgrade(db: sqlite3.Connection) -> None:
         db.execute(statement)
     if is_old:
         kept = "id, connector, failed_at_ms, table_name, topic, key, value, position, error"
-        db.execute(f"insert into dead_letter ({kept}, is_event) select {kept}, {_OLD_IS_EVENT} from {_OLD} order by id")
+        moved = f"select {kept}, {_OLD_IS_EVENT} from {_OLD} order by id"
+        db.execute(f"insert or ignore into dead_letter ({kept}, is_event) {moved}")
         db.execute(f"drop table {_OLD}")
 
 
@@ -81,30 +82,30 @@ class DeadLetters:
         self._db.execute("pragma synchronous = full")
 
     def add(self, connector: str, letter: DeadLetter, limits: Limits | None = None) -> None:
-        """Durable on return. What comes again in the same form is one attempt more of the letter that is there.
+        """Durable on return. What comes again is one attempt more of the letter that is there, with its bytes of now:
+        events say when they were made, and a copied row may have changed.
 
-        Positions of copied rows begin anew with each run, which may find a newer form of the row: it takes the place of
-        the older one, behind the rest. Raises TooManyDeadLetters for one more than `limits` allow; after that, as after
-        OffsetStoreFailed, the event must not count as delivered.
+        Without a key only an event's bytes tell it from another copied row that stood there in another run. Raises
+        TooManyDeadLetters for one more than `limits` allow; after that, as after OffsetStoreFailed, the event must not
+        count as delivered.
         """
-        row = (connector, letter.position, letter.topic, letter.key, letter.value)
+        place = (connector, letter.position, letter.topic, letter.key)
         with self._transaction(f"store a dead letter of connector {connector}") as db:
             known = db.execute(
-                "select id, value, superseded_by from dead_letter where connector = ? and position = ? and topic = ?"
-                " and coalesce(key, value, x'') = coalesce(?, ?, x'')",
-                row,
+                "select id, superseded_by from dead_letter where connector = ? and position = ? and topic = ?"
+                " and coalesce(key, iif(is_event, value, null), x'') = coalesce(?, iif(?, ?, null), x'')",
+                (*place, letter.is_event, letter.value),
             ).fetchone()
-            if known and known[1] == letter.value:
+            if known:
                 # What came before it in this run, a repeated stretch, is no later event.
-                stale = letter.is_event and known[2] is not None and id_at(known[2]) < id_at(letter.position)
+                stale = letter.is_event and known[1] is not None and id_at(known[1]) < id_at(letter.position)
                 db.execute(
-                    "update dead_letter set attempt = attempt + 1, error = ?, superseded_by = ? where id = ?",
-                    (letter.error, None if stale else known[2], known[0]),
+                    "update dead_letter set attempt = attempt + 1, value = ?, error = ?, superseded_by = ?"
+                    " where id = ?",
+                    (letter.value, letter.error, None if stale else known[1], known[0]),
                 )
             else:
-                if known:
-                    db.execute("delete from dead_letter where id = ?", (known[0],))
-                elif limits is not None:
+                if limits is not None:
                     self._refuse_more(connector, letter, limits)
                 db.execute(
                     f"insert into dead_letter (connector, failed_at_ms, {_LETTER}) values (?,?,?,?,?,?,?,?,?,?)",
@@ -114,7 +115,7 @@ class DeadLetters:
             db.execute(
                 "update dead_letter set superseded_by = null"
                 " where connector = ? and superseded_by = ? and topic = ? and key = ?",
-                row[:4],
+                place,
             )
 
     def supersede(self, connector: str, later: Iterable[tuple[str, str, bytes]]) -> list[int]:
