@@ -11,7 +11,8 @@ class Source(Protocol):
     """One database's log as batches of events. Every method runs on the reader thread.
 
     The class carries its pydantic `Config` and is built as ``Class(config, connector=, topic_prefix=, registry=,
-    version=, dead_letter=)``; `dead_letter` takes what no event can hold, None where that is an error.
+    version=, dead_letter=)``; `dead_letter` takes what no event can hold, None where that is an error. Where changes of
+    a version that the registry refuses are put aside, it is given ``refused=`` too, which takes them.
 
     It may offer two static methods for `tailrace check`, which change nothing: ``check(config)`` gives findings, and
     ``topics(config, topic_prefix)`` the topics of the tables that are captured now.

@@ -9,6 +9,7 @@ STORES = {
     "postgres": "offsets.postgres:PostgresStore",
     "mysql": "offsets.mysql:MysqlStore",
     "redis": "offsets.redis:RedisStore",
+    "kafka": "offsets.kafka:KafkaStore",
 }
 ENTRY_POINTS = "tailrace.offsets"
 

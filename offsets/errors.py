@@ -6,6 +6,7 @@ OffsetError
  ├── OffsetStoreFailed         the write did not happen, or no answer tells whether it did (retryable)
  │    ├── OffsetStoreGone      nor will it: the store was removed while we ran (not retryable)
  │    └── HoldLost             another process may run this connector by now (retryable)
+ │         └── Fenced          one does, and whoever came later goes on (not retryable)
  ├── OffsetStoreRefused        the store's server refuses us: password, privilege, TLS
  ├── OffsetStoreMisconfigured  the connector file cannot be right: no such database, no such certificate
  └── ConnectorRunning          another process holds this connector
@@ -44,6 +45,10 @@ class OffsetStoreGone(OffsetStoreFailed):
 
 class HoldLost(OffsetStoreFailed):
     pass
+
+
+class Fenced(HoldLost):
+    retryable = False
 
 
 class OffsetStoreRefused(OffsetError):

@@ -44,7 +44,7 @@ _PREPARE = """
     select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'
 """
 _RETRYABLE = ("08", "23", "25", "40", "53", "55", "57", "58", "XX")
-_GRANT = "grant usage, create on schema SCHEMA to USER; docs/offsets.md has the whole SQL"
+_GRANT = "grant usage, create on schema SCHEMA to USER; docs/offset-stores.md has the whole SQL"
 
 
 class PostgresStoreConfig(BaseModel):

@@ -10,7 +10,6 @@ Source: Redis manual, "Scripting with Lua" (a script is atomic, its writes are o
 
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
@@ -19,6 +18,9 @@ from typing import Any, ClassVar
 from redis.exceptions import (
     AuthenticationError,
     ConnectionError,  # noqa: A004 (redis' own)
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     TimeoutError,  # noqa: A004
 )
@@ -38,7 +40,7 @@ from offsets.history import SAMPLES_KEPT_MS, Change, Sampled, Stored, from_json,
 from offsets.origin import refuse_to_go_back
 from offsets.position import Offset, Position
 from offsets.redis_config import RedisStoreConfig
-from offsets.runner import Renewal, ourselves
+from offsets.runner import TOKEN, Renewal, ourselves
 
 _HOLD_MS = int(HOLD_ENDS_S * 1000)
 _TRIES = 10
@@ -115,7 +117,6 @@ class RedisStore:
         self._clock = clock
         self._sampled = Sampled()
         self._known: dict[str, Position | None] = {}
-        self._token = uuid.uuid4().hex
         self._held: str | None = None
         self._renewal: Renewal | None = None
         self._client: Any = config.client()
@@ -127,8 +128,8 @@ class RedisStore:
         """Try whether it can be reached and written; nothing stays. Raises OffsetError."""
         with closing(cls(config)) as store, store._reported("write to"):
             key = f"{config.prefix}check"
-            store._client.set(key, store._token, px=1)
-            store._client.eval(_RENEW, 1, key, store._token, 1)
+            store._client.set(key, TOKEN, px=1)
+            store._client.eval(_RENEW, 1, key, TOKEN, 1)
             return store._doubts()
 
     def load(self, connector: str) -> Offset | None:
@@ -210,12 +211,13 @@ class RedisStore:
         return found
 
     def hold(self, connector: str) -> None:
-        key, value = self._key(connector, "runner"), f"{self._token} {ourselves()}"
+        key, value = self._key(connector, "runner"), f"{TOKEN} {ourselves()}"
         with self._reported(f"hold connector {connector} in"):
-            if not self._client.set(key, value, nx=True, px=_HOLD_MS):
+            # Where the server was away we may still hold it from before.
+            if not self._client.set(key, value, nx=True, px=_HOLD_MS) and not self._renew(connector):
                 raise HeldElsewhere(connector, self.holder(connector) or "another process", self.place)
         self._held = connector
-        self._renewal = Renewal(self._renew)
+        self._renewal = Renewal(lambda: self._renew(connector))
 
     def holder(self, connector: str) -> str | None:
         with self._reported("read"):
@@ -227,14 +229,14 @@ class RedisStore:
             self._renewal.close()
         with suppress(RedisError, OSError):
             if self._held is not None:
-                self._client.eval(_LEAVE, 1, self._key(self._held, "runner"), self._token)
+                self._client.eval(_LEAVE, 1, self._key(self._held, "runner"), TOKEN)
         self._held = None
         self._client.close()
 
-    def _renew(self) -> None:
-        if self._held is not None:
-            with self._reported("reach"):
-                self._client.eval(_RENEW, 1, self._key(self._held, "runner"), self._token, _HOLD_MS)
+    def _renew(self, connector: str) -> bool:
+        """Whether it was ours."""
+        with self._reported("reach"):
+            return bool(self._client.eval(_RENEW, 1, self._key(connector, "runner"), TOKEN, _HOLD_MS))
 
     def _write(
         self, doing: str, connector: str, script: str, arguments: Callable[[Position | None], Sequence[object]]
@@ -242,7 +244,7 @@ class RedisStore:
         """Run `script` with `arguments`, which are made for the offset that is stored, until nobody was faster."""
         names = ("runner", "offset", "snapshot", "samples", "changes")
         keys = [self._key(connector, name) for name in names]
-        token = self._token if self._held == connector else ""
+        token = TOKEN if self._held == connector else ""
         for _ in range(_TRIES):
             if connector not in self._known:
                 self.load(connector)
@@ -326,19 +328,19 @@ def _in_one_line(error: Exception) -> str:
 
 def _translated(error: Exception, said: str) -> OffsetError:
     text = str(error)
-    if isinstance(error, AuthenticationError) or any(word in text for word in ("WRONGPASS", "NOAUTH")):
+    if isinstance(error, AuthenticationError) or "WRONGPASS" in text:
         return OffsetStoreRefused(said, "correct offsets.user and offsets.password, or the server's ACL")
-    if "NOPERM" in text or "no permissions" in text or "can't run this command" in text:
-        return OffsetStoreRefused(said, "give the user the rights of docs/offsets.md by ACL SETUSER")
-    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text:
+    if isinstance(error, NoPermissionError):
+        return OffsetStoreRefused(said, "give the user the rights of docs/offset-stores.md by ACL SETUSER")
+    if isinstance(error, (ConnectionError, OSError)) and "certificate" in text.lower():
         return OffsetStoreRefused(said, "correct offsets.tls; `verify-full` is the default off this host")
     if "DB index is out of range" in text:
         return OffsetStoreMisconfigured(said, "correct offsets.database")
     if "WRONGTYPE" in text:
         return OffsetUnreadable(said, "another program wrote this key; choose another offsets.prefix")
-    if "READONLY" in text:
+    if isinstance(error, ReadOnlyError):
         return OffsetStoreFailed(said, "nothing was changed; let offsets.host lead to the server that is written")
-    if "OOM " in text:
+    if isinstance(error, OutOfMemoryError):
         return OffsetStoreFailed(said, "nothing was changed; raise the server's maxmemory")
     if "MISCONF" in text:
         return OffsetStoreFailed(said, "nothing was changed; make room on the server's disk")

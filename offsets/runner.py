@@ -2,12 +2,15 @@
 
 import os
 import socket
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
 
 from offsets.errors import OffsetError
 
+TOKEN = uuid.uuid4().hex
+"""Tells this process from any other, also from a later one that has its pid."""
 RENEW_S = 15.0
 """Several times within errors.HOLD_ENDS_S."""
 _LEAVE_S = 5.0
@@ -20,7 +23,7 @@ def ourselves() -> str:
 class Renewal:
     """Calls `renew` now and then until closed. What it raises is left to the next save, which finds the same."""
 
-    def __init__(self, renew: Callable[[], None], every_s: float = RENEW_S) -> None:
+    def __init__(self, renew: Callable[[], object], every_s: float = RENEW_S) -> None:
         self._renew = renew
         self._every_s = every_s
         self._end = Event()

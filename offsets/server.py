@@ -5,7 +5,6 @@ A runner holds a lock of its session, which the server frees when the connection
 of a cluster do not share it, whoever came later wins and the other's save fails.
 """
 
-import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -14,7 +13,7 @@ from typing import Any, Self
 from offsets.base import Doubt
 from offsets.errors import HeldElsewhere, HoldLost
 from offsets.relational import RelationalStore
-from offsets.runner import Renewal, ourselves
+from offsets.runner import TOKEN, Renewal, ourselves
 
 TABLES = {
     "offset_current": "(connector {name} primary key, position bigint not null, token {text} not null,"
@@ -39,7 +38,6 @@ class ServerStore(RelationalStore):
         """Connect, and make the tables where they are absent and `make` allows it."""
         super().__init__(place, prefix, clock)
         self._held: str | None = None
-        self._token = uuid.uuid4().hex
         self._renewal: Renewal | None = None
         self._connect()
         try:
@@ -122,7 +120,7 @@ class ServerStore(RelationalStore):
         rows = self._run(
             f"select token, runner from {self._prefix}offset_runner where connector = %s{self.lock_row}", (connector,)
         )
-        if not rows or rows[0][0] != self._token:
+        if not rows or rows[0][0] != TOKEN:
             other = rows[0][1] if rows else "nobody"
             raise HoldLost(
                 f"connector {connector} was taken over by {other}, says {self.place}",
@@ -137,7 +135,7 @@ class ServerStore(RelationalStore):
         self._run(f"delete from {self._prefix}offset_runner where connector = %s", (connector,))
         self._run(
             f"insert into {self._prefix}offset_runner (connector, token, runner) values (%s, %s, %s)",
-            (connector, self._token, ourselves()[:NAME_LENGTH]),
+            (connector, TOKEN, ourselves()[:NAME_LENGTH]),
         )
 
     def _make_tables(self, names: Sequence[str]) -> None:

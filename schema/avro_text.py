@@ -19,7 +19,7 @@ def schema_text(schema: Any) -> str:
     if isinstance(schema, list):
         return "[" + ",".join(map(schema_text, schema)) + "]"
     if isinstance(schema, float):
-        return _double(schema)
+        return double_text(schema)
     return _string(schema) if isinstance(schema, str) else json.dumps(schema)
 
 
@@ -30,8 +30,8 @@ def _string(text: str) -> str:
     return _ESCAPE.sub(shown, json.dumps(text, ensure_ascii=False))
 
 
-def _double(value: float) -> str:
-    """``0.001``, ``5.0E-4``, ``1.2345678E7``."""
+def double_text(value: float) -> str:
+    """As Java writes it: ``0.001``, ``5.0E-4``, ``1.2345678E7``. Only of a number."""
     if value == 0 or _PLAIN_FROM <= abs(value) < _PLAIN_BELOW:
         return repr(value)
     sign, digits, power = _decimal(value)

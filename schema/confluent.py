@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import Any, ClassVar, TypeVar
@@ -19,7 +19,8 @@ from schema.avro_text import schema_text
 from schema.change import Avro
 from schema.confluent_config import ConfluentConfig, Strategy
 from schema.confluent_http import Conflict, NotASchema, RegistryApi
-from schema.errors import IncompatibleVersion, RegistryFailed, RegistryRefused
+from schema.decisions import Decisions, Outcome
+from schema.errors import IncompatibleVersion, Policy, RegistryFailed, RegistryRefused
 from schema.registry import RegisteredVersion
 from schema.versions import diff
 
@@ -40,9 +41,13 @@ class ConfluentRegistry:
 
     Config: ClassVar[type[ConfluentConfig]] = ConfluentConfig
 
-    def __init__(self, config: ConfluentConfig) -> None:
-        """Raises RegistryRefused for files and secrets that cannot be used. Asks nothing yet."""
+    def __init__(self, config: ConfluentConfig, decisions: Decisions | None = None) -> None:
+        """`decisions`, which `close` closes, remembers what became of each new version.
+
+        Raises RegistryRefused for files and secrets that cannot be used. Asks nothing yet.
+        """
         self._config = config
+        self._decisions = decisions
         self._api = RegistryApi(config)
         self._lock = Lock()
         self._registered: dict[tuple[str, str], RegisteredVersion] = {}
@@ -51,7 +56,8 @@ class ConfluentRegistry:
     def register(self, subject: str, schema: Avro) -> RegisteredVersion:
         """As the protocol says; looked up first, so that a schema which is there makes no version.
 
-        Raises IncompatibleVersion (policy `stop`) before anything is registered, RegistryFailed, RegistryRefused.
+        Raises IncompatibleVersion (but for the policy `new_subject`) before anything is registered, RegistryFailed,
+        RegistryRefused.
         """
         name, text = subject_name(self._config.subjects, subject, schema), schema_text(schema)
         with self._lock:
@@ -62,13 +68,15 @@ class ConfluentRegistry:
                 self._schemas[known.id] = schema
         return known
 
+    def decide(self, refused: IncompatibleVersion, policy: Policy, registered: RegisteredVersion | None) -> None:
+        news = self._decided(refused.subject, schema_text(refused.schema), policy, registered, refused.reasons)
+        if news and policy == "widen" and registered is not None:
+            log.warning(f"{refused}; it is widened to version {registered.version}", id=registered.id)
+
     def schema(self, schema_id: int) -> Avro:
         known = self._schemas.get(schema_id)
         if known is None:
-            answer = self._api.ask(f"read schema {schema_id}", "GET", f"/schemas/ids/{schema_id}")
-            if answer is None:
-                raise KeyError(schema_id)
-            known = self._schemas[schema_id] = json.loads(_part(answer, "schema", str))
+            known = self._schemas[schema_id] = self._schema(schema_id)
         return known
 
     def subjects(self) -> list[str]:
@@ -83,6 +91,8 @@ class ConfluentRegistry:
 
     def close(self) -> None:
         self._api.close()
+        if self._decisions is not None:
+            self._decisions.close()
 
     @staticmethod
     def check(config: ConfluentConfig, topic_prefix: str) -> str:
@@ -101,6 +111,19 @@ class ConfluentRegistry:
             api.close()
         return f"the schema registry {api.url} takes new schemas"
 
+    def _schema(self, schema_id: int) -> Avro:
+        """By the id that this API gives; by Apicurio's other kind, for events from before its mode was changed."""
+        doing = f"read schema {schema_id}"
+        answer = self._api.ask(doing, "GET", f"/schemas/ids/{schema_id}")
+        if answer is not None:
+            schema: Avro = json.loads(_part(answer, "schema", str))
+            return schema
+        for kind in ("contentIds", "globalIds"):
+            found: Avro | None = self._api.ask_apicurio(doing, f"/ids/{kind}/{schema_id}")
+            if found is not None:
+                return found
+        raise KeyError(schema_id)
+
     def _look_up(self, subject: str, text: str) -> RegisteredVersion | None:
         answer = self._api.ask(f"look up a schema of {subject}", "POST", f"/subjects/{_quoted(subject)}", _body(text))
         return None if answer is None else _version(answer)
@@ -108,11 +131,16 @@ class ConfluentRegistry:
     def _admitted(self, subject: str, text: str) -> RegisteredVersion:
         """Added under `subject`, or by policy under the first of ``SUBJECT-v2``, ``-v3`` ... that takes it."""
         try:
-            return self._add(subject, text)
+            added = self._add(subject, text)
         except IncompatibleVersion as incompatible:
-            if self._config.incompatible == "stop":
+            if self._config.incompatible in ("stop", "dead_letter"):
+                self.decide(incompatible, self._config.incompatible, None)
+            if self._config.incompatible != "new_subject":
                 raise
             refused = incompatible
+        else:
+            self._decided(subject, text, "compatible", added)
+            return added
         names = (f"{subject}-v{nth}" for nth in itertools.count(2))
         return next(filter(None, (self._elsewhere(name, text, refused) for name in names)))
 
@@ -121,8 +149,23 @@ class ConfluentRegistry:
         if found is None:
             with suppress(IncompatibleVersion):
                 found = self._add(subject, text)
+                self._decided(subject, text, "new_subject", found, refused.reasons)
                 log.warning(f"{refused}; it is version {found.version} of the subject {subject}", id=found.id)
         return found
+
+    def _decided(
+        self,
+        subject: str,
+        asked: str,
+        outcome: Outcome,
+        registered: RegisteredVersion | None,
+        reasons: Sequence[str] = (),
+    ) -> bool:
+        """Whether it is news."""
+        if self._decisions is None:
+            return True
+        version, schema_id = (None, None) if registered is None else (registered.version, registered.id)
+        return self._decisions.add(subject, asked, outcome, version, schema_id, reasons)
 
     def _add(self, subject: str, text: str) -> RegisteredVersion:
         self._refuse_incompatible(subject, text)
@@ -149,22 +192,28 @@ class ConfluentRegistry:
             raise self._incompatible(subject, text, answer.get("messages") or ())
 
     def _incompatible(self, subject: str, text: str, messages: Iterable[str]) -> IncompatibleVersion:
-        reasons = list(_reasons(messages)) or self._differences(subject, text)
+        schema, latest = json.loads(text), self._latest(subject)
+        reasons = list(_reasons(messages)) or _differences(latest, schema)
         return IncompatibleVersion(
             subject,
             reasons,
             f"let this version in by PUT {self._api.url}/config/{_quoted(subject)} with "
             '{"compatibility": "NONE"}, start the connector, and set the level back; '
-            'or set registry.incompatible to "new_subject"',
+            "or set registry.incompatible to what shall be done about it",
+            schema=schema,
+            policy=self._config.incompatible,
+            latest=latest,
         )
 
-    def _differences(self, subject: str, text: str) -> list[str]:
-        """In our words, for a registry that says no without a reason."""
-        latest = self._api.ask(f"read the latest version of {subject}", "GET", f"{_path(subject)}/latest")
-        if latest is None:
-            return ["the registry gives no reason"]
-        found = diff(json.loads(_part(latest, "schema", str)), json.loads(text))
-        return found.conflicts or found.changes or ["the registry gives no reason"]
+    def _latest(self, subject: str) -> Avro | None:
+        answer = self._api.ask(f"read the latest version of {subject}", "GET", f"{_path(subject)}/latest")
+        return None if answer is None else json.loads(_part(answer, "schema", str))
+
+
+def _differences(latest: Avro | None, schema: Avro) -> list[str]:
+    """In our words, for a registry that says no without a reason."""
+    found = None if latest is None else diff(latest, schema)
+    return (found and (found.conflicts or found.changes)) or ["the registry gives no reason"]
 
 
 def subject_name(strategy: Strategy, subject: str, schema: Avro) -> str:

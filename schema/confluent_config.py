@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from schema.errors import Policy
+
 Strategy = Literal["topic", "record", "topic-record"]
 
 
@@ -64,10 +66,11 @@ class ConfluentConfig(BaseModel):
         description="How subjects are named: topic: TOPIC-key and TOPIC-value; record: the schema's name; "
         "topic-record: both.",
     )
-    incompatible: Literal["stop", "new_subject"] = Field(
+    incompatible: Policy = Field(
         default="stop",
-        description="A table's new version that the registry finds incompatible: stop with exit 3, or register it "
-        "under SUBJECT-v2 and go on.",
+        description="A table's new version that the registry finds incompatible: stop with exit 3; register it under "
+        "SUBJECT-v2 (new_subject); put its changes aside as dead letters, without any other setting (dead_letter); "
+        "keep the wider type of each column, else stop (widen).",
     )
 
     @property

@@ -15,6 +15,9 @@ import httpx
 from schema.confluent_config import ConfluentConfig, ConfluentTls
 from schema.errors import RegistryFailed, RegistryMisconfigured, RegistryRefused
 
+_CCOMPAT = re.compile(r"/apis/ccompat/v\d+$")
+_OWN_APIS = ("/apis/registry/v3", "/apis/registry/v2")
+"""Apicurio's, of version 3 and of version 2. Source: Apicurio Registry's documentation, "Core Registry API"."""
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _NOT_NOW = {408, 429}
@@ -62,11 +65,28 @@ class RegistryApi:
         `doing` tells what for: ``look up orders-value``. An address that does not answer leaves it to the next.
         Raises RegistryFailed where none does, RegistryRefused, Conflict, NotASchema.
         """
+        return self._asked(doing, method, path, body)
+
+    def ask_apicurio(self, doing: str, path: str) -> Any:
+        """What Apicurio's own API has there, None where it has nothing, or the registry is another. Raises as `ask`."""
+        if not all(_CCOMPAT.search(url) for url in self._urls):
+            return None
+        for own in _OWN_APIS:
+            found = self._asked(doing, "GET", path, None, own)
+            if found is not None:
+                return found
+        return None
+
+    def _asked(self, doing: str, method: str, path: str, body: dict[str, Any] | None, own: str = "") -> Any:
+        """`own` is the API of Apicurio's to ask instead, whose every 404 says that nothing is there."""
         silent: list[str] = []
         for url in self._urls:
             try:
                 answer = self._client.request(
-                    method, url + path, json=body, headers={"Content-Type": _CONTENT_TYPE} if body else None
+                    method,
+                    _CCOMPAT.sub(own, url) + path if own else url + path,
+                    json=body,
+                    headers={"Content-Type": _CONTENT_TYPE} if body else None,
                 )
             except httpx.RequestError as error:
                 self._tell_tls(url, doing, error)
@@ -76,6 +96,8 @@ class RegistryApi:
                 silent.append(f"{url}: {_said(answer)}")
                 continue
             self._urls = (url, *(other for other in self._urls if other != url))
+            if own and answer.status_code == httpx.codes.NOT_FOUND:
+                return None
             return self._read(url, doing, answer)
         raise RegistryFailed(f"the schema registry could not {doing}: {'; '.join(silent)}", _WAITS)
 

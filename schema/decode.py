@@ -21,9 +21,13 @@ HEADER_BYTES = 5
 class Decoder:
     """Decodes events of any schema version, for one thread; a version is prepared once."""
 
-    def __init__(self, schema_of: Callable[[int], Avro]) -> None:
-        """`schema_of` gives the parsed JSON of a schema by its id, KeyError where there is none."""
+    def __init__(self, schema_of: Callable[[int], Avro], *, connect: bool = False) -> None:
+        """`schema_of` gives the parsed JSON of a schema by its id, KeyError where there is none.
+
+        `connect`: values as Kafka Connect's JsonConverter shows them.
+        """
         self._schema_of = schema_of
+        self._connect = connect
         self._readers: dict[bytes, Read] = {}
 
     def decode(self, wire: bytes) -> Any:
@@ -51,12 +55,15 @@ class Decoder:
         )
 
     def _prepare(self, head: bytes) -> Read:
-        try:
-            schema = self._schema_of(schema_id(head))
-        except KeyError as error:
-            raise Undecodable(f"schema {schema_id(head)} is not in the registry") from error
-        self._readers[head] = compile_reader(schema)
+        self._readers[head] = compile_reader(self.schema(head), connect=self._connect)
         return self._readers[head]
+
+    def schema(self, wire: bytes) -> Avro:
+        """The schema that wire bytes begin with the id of. Raises Undecodable."""
+        try:
+            return self._schema_of(schema_id(wire))
+        except KeyError as error:
+            raise Undecodable(f"schema {schema_id(wire)} is not in the registry") from error
 
 
 def schema_id(wire: bytes) -> int:

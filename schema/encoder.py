@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from struct import Struct
 
 from schema.change import UNCHANGED, Column, Encode, Table, Value
-from schema.errors import NullInRequired, Unencodable
+from schema.errors import NullInRequired, Unencodable, VersionRefused
 from schema.varint import long
 
 _WIRE_HEADER = Struct(">xI").pack
@@ -108,6 +108,9 @@ class TableEncoder:
         """The table was emptied: neither row."""
         return b"".join((self._header, b"\x00\x00", source, b"\x00\x02t", clock))
 
+    def admit(self) -> None:
+        """Raise VersionRefused where the registry will have no event of this version."""
+
     def _cell(self, i: int, null: bytes | None, value: Value) -> bytes:
         column = self.table.columns[i]
         if value is None:
@@ -129,6 +132,36 @@ class TableEncoder:
         except FAILED as error:
             shown = value[:60].decode(errors="replace")
             raise Unencodable(f"{shown!r} is no {column.type.name}: {error}", self.table.name, column.name) from None
+
+
+class RefusingEncoder(TableEncoder):
+    """Of a version that the registry refuses: no row becomes an event, every one raises VersionRefused."""
+
+    def __init__(self, table: Table, reasons: str) -> None:
+        super().__init__(table, None, 0)
+        self._reasons = reasons
+        self.columns = [(self._refuse, None) for _ in table.columns]
+
+    def admit(self) -> None:
+        raise VersionRefused(self.table.name, self._reasons)
+
+    def row(self, values: Sequence[Value], *, key_only: bool = False) -> Row:
+        raise VersionRefused(self.table.name, self._reasons)
+
+    def partial(self, values: Sequence[Value]) -> list[Value]:
+        raise VersionRefused(self.table.name, self._reasons)
+
+    def whole(self, cells: Sequence[Value]) -> Row:
+        raise VersionRefused(self.table.name, self._reasons)
+
+    def key(self, row: Row) -> bytes | None:
+        raise VersionRefused(self.table.name, self._reasons)
+
+    def truncate(self, source: bytes, clock: bytes) -> bytes:
+        raise VersionRefused(self.table.name, self._reasons)
+
+    def _refuse(self, value: bytes) -> bytes:
+        raise VersionRefused(self.table.name, self._reasons)
 
 
 def _required() -> bytes:

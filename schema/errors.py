@@ -2,6 +2,7 @@
 
 SchemaError
  ├── Unencodable     a value that the event's type cannot hold
+ │    └── VersionRefused  a change of a version that the registry refuses, where policy puts such changes aside
  ├── NullInRequired  NULL in a column the version calls NOT NULL; the table's version must be made anew
  ├── Incompatible    names or shapes that no event schema can express
  ├── IncompatibleVersion  a table's new version that the registry will not have beside the older ones
@@ -12,6 +13,12 @@ SchemaError
 """
 
 from collections.abc import Sequence
+from typing import Literal
+
+from schema.change import Avro
+
+Policy = Literal["stop", "new_subject", "dead_letter", "widen"]
+"""What is done about a version that the registry finds incompatible."""
 
 
 class SchemaError(Exception):
@@ -38,6 +45,13 @@ class Unencodable(SchemaError):
         self.column = column
 
 
+class VersionRefused(Unencodable):
+    """Raised for each change, so that all of them, and no other table's, are put aside."""
+
+    def __init__(self, table: str, reasons: str) -> None:
+        super().__init__(f"{table}: the registry refuses this version of the table: {reasons}", table)
+
+
 class NullInRequired(SchemaError):
     def __init__(self, table: str, column: str) -> None:
         super().__init__(f"{table}.{column} is NULL in the log though its version says NOT NULL")
@@ -50,12 +64,28 @@ class Incompatible(SchemaError):
 
 
 class IncompatibleVersion(SchemaError):
-    """`reasons` say what differs, `way_out` what lets the version in."""
+    """`reasons` say what differs from `latest`, the version that is there; `way_out` what lets `schema` in.
 
-    def __init__(self, subject: str, reasons: Sequence[str], way_out: str) -> None:
-        super().__init__(f"{subject}: the new version is not compatible: {'; '.join(reasons)}", way_out)
+    `policy` is what the connector file wants done about it.
+    """
+
+    def __init__(
+        self,
+        subject: str,
+        reasons: Sequence[str],
+        way_out: str,
+        *,
+        schema: Avro,
+        policy: Policy = "stop",
+        latest: Avro | None = None,
+    ) -> None:
+        self.reason = "; ".join(reasons)
+        super().__init__(f"{subject}: the new version is not compatible: {self.reason}", way_out)
         self.subject = subject
         self.reasons = tuple(reasons)
+        self.schema = schema
+        self.policy = policy
+        self.latest = latest
 
 
 class RegistryFailed(SchemaError):

@@ -1,9 +1,15 @@
 """What leaves the reader: encoded events, in batches."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from offsets.position import Position
+
+NEW_KEY: Final = "__debezium.newkey"
+OLD_KEY: Final = "__debezium.oldkey"
+
+OtherKey = tuple[tuple[str, bytes], ...]
+NO_OTHER: Final[OtherKey] = ()
 
 
 class Event(NamedTuple):
@@ -12,7 +18,8 @@ class Event(NamedTuple):
     `key` and `value` are wire bytes: 0x00, the schema id as 4 bytes big-endian, the Avro body. A None `value` is
     the tombstone after a delete; a None `key` belongs to a table without one. `id` is (commit position, nth event
     of that transaction): equal ids are the same event delivered again. A copied row has none of its own, and shows
-    where its run stood when it was delivered.
+    where its run stood when it was delivered. `headers` has a row's other key, in wire bytes, where a change of its
+    key made two events: the delete's NEW_KEY, the create's OLD_KEY.
     """
 
     topic: str
@@ -20,6 +27,12 @@ class Event(NamedTuple):
     key: bytes | None
     value: bytes | None
     id: tuple[int, int]
+    headers: OtherKey = NO_OTHER
+
+
+def other_key(name: str, key: bytes | None) -> OtherKey:
+    """The header of an event that a change of its key made."""
+    return NO_OTHER if key is None else ((name, key),)
 
 
 class DeadLetter(NamedTuple):

@@ -1,4 +1,4 @@
-"""An Avro schema bound to readers, from bytes to values that JSON can hold.
+"""An Avro schema bound to readers, from bytes to values that JSON can hold: ours, or those of Kafka Connect.
 
 The envelope of a row has about thirty fields; walking its schema for each event would cost several times what readers
 bound once do, and these compile to native code. fastavro judges them in tests.
@@ -26,13 +26,22 @@ _PER_EVENT: Final = ("sequence", "lsn")
 
 _ANY_SIZE: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _LARGEST: Final = 1.7976931348623157e308
-_FLOAT_AT: Final = struct.Struct("<f").unpack_from
+_NORMAL: Final = 2.0**-126
+_DIGITS: Final = (6, 7, 8)
+"""A float has room for six in any case..."""
+_FEW_DIGITS: Final = (2, 3, 4, 5, 6, 7, 8)
+"""...but for one next to zero."""
+_FLOAT: Final = struct.Struct("<f")
+_FLOAT_AT: Final = _FLOAT.unpack_from
 _DOUBLE_AT: Final = struct.Struct("<d").unpack_from
 
 
-def compile_reader(schema: Avro) -> Read:
-    """Raises KeyError for a schema that names a type it does not define."""
-    return _Binder().reader(schema, "").read
+def compile_reader(schema: Avro, *, connect: bool = False) -> Read:
+    """`connect`: values as Kafka Connect's JsonConverter shows them, decimals as base64 of the unscaled number.
+
+    Raises KeyError for a schema that names a type it does not define.
+    """
+    return _Binder(connect).reader(schema, "").read
 
 
 def full_name(body: dict[str, Any], namespace: str) -> str:
@@ -69,6 +78,13 @@ class _Long(_Reader):
 class _Float(_Reader):
     def read(self, data: bytes, at: int) -> tuple[object, int]:
         return _number(_FLOAT_AT(data, at)[0]), at + 4
+
+
+class _ShortFloat(_Reader):
+    """With no more digits than tell it from other floats, as Java writes it."""
+
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        return _number(_shortest(_FLOAT_AT(data, at)[0])), at + 4
 
 
 class _Double(_Reader):
@@ -242,7 +258,8 @@ class _Record(_Reader):
 class _Binder:
     """Makes the readers of one schema, each named type once."""
 
-    def __init__(self) -> None:
+    def __init__(self, connect: bool) -> None:
+        self._connect = connect
         self._named: dict[str, _Reader] = {}
 
     def reader(self, schema: Avro, namespace: str) -> _Reader:
@@ -263,10 +280,11 @@ class _Binder:
             reader = _Enum(list(body["symbols"])) if kind == "enum" else _Fixed(int(body["size"]))
             self._named[full_name(body, namespace)] = reader
             return reader
-        return _primitive(kind, body) or self._named[kind if "." in kind or not namespace else f"{namespace}.{kind}"]
+        primitive = _primitive(kind, body, self._connect)
+        return primitive or self._named[kind if "." in kind or not namespace else f"{namespace}.{kind}"]
 
     def _record(self, body: dict[str, Any], name: str) -> _Reader:
-        if name == _VARIABLE_DECIMAL:
+        if name == _VARIABLE_DECIMAL and not self._connect:
             self._named[name] = _VariableDecimal()
             return self._named[name]
         self._named[name] = record = _Record()
@@ -276,15 +294,15 @@ class _Binder:
         return record
 
 
-def _primitive(kind: str, body: dict[str, Any]) -> _Reader | None:
-    if kind == "bytes" and body.get("logicalType") == "decimal":
+def _primitive(kind: str, body: dict[str, Any], connect: bool) -> _Reader | None:
+    if kind == "bytes" and body.get("logicalType") == "decimal" and not connect:
         return _Decimal(int(body.get("scale", 0)))
     readers: dict[str, type[_Reader]] = {
         "null": _Reader,
         "boolean": _Boolean,
         "int": _Long,
         "long": _Long,
-        "float": _Float,
+        "float": _ShortFloat if connect else _Float,
         "double": _Double,
         "bytes": _Bytes,
         "string": _String,
@@ -347,6 +365,14 @@ def _plain(unscaled: bytes, scale: int) -> str:
     digits = str(abs(number)).zfill(scale + 1)
     sign = "-" if number < 0 else ""
     return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else sign + digits
+
+
+def _shortest(value: float) -> float:
+    for digits in _DIGITS if abs(value) >= _NORMAL else _FEW_DIGITS:
+        shown = float(f"{value:.{digits}g}")
+        if _FLOAT.unpack(_FLOAT.pack(shown))[0] == value:
+            return shown
+    return float(f"{value:.9g}")
 
 
 def _number(value: float) -> float | str:

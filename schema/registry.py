@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from schema.change import Avro
-from schema.errors import RegistryFailed
+from schema.errors import IncompatibleVersion, Policy, RegistryFailed
 
 TABLES = """
 create table if not exists avro_schema (
@@ -43,6 +43,9 @@ class Registry(Protocol):
 
         The same schema has the same id under every subject, and keeps its version when it comes back later.
         """
+
+    def decide(self, refused: IncompatibleVersion, policy: Policy, registered: RegisteredVersion | None) -> None:
+        """Remember what `policy` made of a version that `register` refused. Raises RegistryFailed."""
 
     def schema(self, schema_id: int) -> Avro:
         """Raises KeyError for an id never given out, RegistryFailed."""
@@ -88,6 +91,9 @@ class LocalRegistry:
                 raise
         self._schemas[registered.id] = schema
         return registered
+
+    def decide(self, refused: IncompatibleVersion, policy: Policy, registered: RegisteredVersion | None) -> None:
+        """It refuses none."""
 
     def schema(self, schema_id: int) -> Avro:
         known = self._schemas.get(schema_id)

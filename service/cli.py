@@ -155,3 +155,32 @@ def config_schema() -> None:
     from service import config
 
     typer.echo(json.dumps(config.json_schema(), indent=2))
+
+
+@config_app.command("import")
+def config_import(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A connector's JSON or .properties of Kafka Connect, or application.properties of Debezium Server.",
+            metavar="FILE",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", help="Write the connector file here; never over another. Default: print it.", metavar="FILE"
+        ),
+    ] = None,
+    worker: Annotated[
+        Path | None,
+        typer.Option("--worker", help="The Connect worker's .properties, for what stands only there.", metavar="FILE"),
+    ] = None,
+    bootstrap_servers: Annotated[
+        str | None, typer.Option("--bootstrap-servers", help="The Kafka that Connect writes to.", metavar="HOST:PORT")
+    ] = None,
+) -> None:
+    """Turn a Debezium connector's configuration into a connector file; says what becomes of every other key."""
+    from service.debezium.cli import import_config
+
+    raise typer.Exit(import_config(file, output, worker, bootstrap_servers))

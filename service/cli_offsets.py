@@ -1,17 +1,19 @@
 """`tailrace offsets`: what is stored, and changing it by hand."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from offsets.base import OffsetStore
 from offsets.origin import facts
 from offsets.position import Offset
-from offsets.sqlite import SqliteStore
+from service.offset_stores import everywhere, store_of
 from service.offset_target import ask, clock, config_of, consequence, copies, find, log_of, refuse_unreachable
+from service.problems import ConfigError
 from service.refused import Refused
 from service.state import State
 
@@ -32,49 +34,57 @@ Config = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would happen and change nothing.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Do not ask the server whether it still has the position.")]
 DEFAULT_STATE = Path("tailrace-state")
+FINDINGS = 1
 
 
 @app.command("list")
-def list_(state: StateFolder = DEFAULT_STATE) -> None:
+def list_(config: Config = None, state: StateFolder = DEFAULT_STATE) -> None:
     """List every connector with its stored position."""
-    opened = State.open(state, create=False)
-    with closing(opened.offsets()) as store:
-        rows = [
-            (
-                stored.connector,
-                stored.offset.position.token,
-                _ago(stored.saved_at),
-                opened.holder(stored.connector) or "-",
-            )
-            for stored in store.all()
-        ]
+    found = everywhere(state, config)
+    for error in found.unread:
+        typer.echo(f"not listed, where its offset is elsewhere: {error}", err=True)
+    rows = [
+        (
+            listed.stored.connector,
+            listed.stored.offset.position.token,
+            _ago(listed.stored.saved_at),
+            listed.holder or "-",
+            listed.place,
+        )
+        for listed in found.listed
+    ]
     if not rows:
-        typer.echo(f"no offsets are stored in {state}", err=True)
-        return
-    echo_table([("NAME", "POSITION", "SAVED", "RUNNING"), *rows])
+        typer.echo(f"no offsets are stored in {config or state}", err=True)
+    else:
+        columns = 4 if len({listed.place for listed in found.listed}) == 1 else 5
+        echo_table([row[:columns] for row in [("NAME", "POSITION", "SAVED", "RUNNING", "STORE"), *rows]])
+    if any(not isinstance(error, ConfigError) for error in found.unread):
+        raise typer.Exit(FINDINGS)
 
 
 @app.command()
-def show(name: Name, state: StateFolder = DEFAULT_STATE) -> None:
+def show(name: Name, config: Config = None, state: StateFolder = DEFAULT_STATE) -> None:
     """Show one connector's position, its log, its snapshot, and what was changed by hand."""
-    opened = State.open(state, create=False)
-    with closing(opened.offsets()) as store:
-        stored = next((stored for stored in store.all() if stored.connector == name), None)
-        changes = store.changes(name)
+    with store_of(name, state, config) as kept:
+        stored = next((stored for stored in kept.store.all() if stored.connector == name), None)
+        changes = kept.store.changes(name)
         if stored is None and not changes:
-            raise _unknown(store, name, state)
+            raise _unknown(kept.store, name)
+        holder = kept.holder(name)
+        place = kept.store.place
     lines: list[tuple[str, ...]] = [("connector", name)]
     if stored is None:
         lines.append(("position", "none: the next run starts as a new connector does"))
     else:
         lines.append(("position", stored.offset.position.token))
+        lines.append(("store", place))
         lines.append(("saved", f"{clock(stored.saved_at)} ({_ago(stored.saved_at)})"))
         lines.extend((key, str(value)) for key, value in facts(stored.offset.position.origin).items())
         lines.extend(
             (f"snapshot {table}", _in_words(stored.offset.position.origin, progress))
             for table, progress in sorted(copies(stored.offset).items())
         )
-    lines.append(("running", opened.holder(name) or "no"))
+    lines.append(("running", holder or "no"))
     lines.extend(
         ("changed", f"{clock(change.changed_at)} {change.command}: {_token(change.before)} -> {_token(change.after)}")
         for change in changes
@@ -93,7 +103,7 @@ def seek(
     dry_run: DryRun = False,
 ) -> None:
     """Move a stopped connector's offset; the copy of tables stays as it is."""
-    with _stopped(state, name) as (opened, store):
+    with _stopped(state, name, config) as (opened, store):
         before = store.load(name)
         if before is None:
             raise _forgotten(name)
@@ -104,9 +114,9 @@ def seek(
 
 
 @app.command()
-def reset(name: Name, state: StateFolder = DEFAULT_STATE, dry_run: DryRun = False) -> None:
+def reset(name: Name, config: Config = None, state: StateFolder = DEFAULT_STATE, dry_run: DryRun = False) -> None:
     """Forget a stopped connector's position and snapshot: the next run starts as a new connector does."""
-    with _stopped(state, name) as (_, store):
+    with _stopped(state, name, config) as (_, store):
         if store.load(name) is None:
             raise _forgotten(name)
         _replace(store, name, None, "reset", dry_run)
@@ -121,7 +131,7 @@ def undo(
     offline: Offline = False,
 ) -> None:
     """Put back what the last seek, reset, import or undo replaced."""
-    with _stopped(state, name) as (opened, store):
+    with _stopped(state, name, config) as (opened, store):
         changes = store.changes(name, limit=1)
         if not changes:
             raise Refused(f"connector {name} has no change of its offset to undo", "`tailrace offsets list` names all")
@@ -164,11 +174,11 @@ def import_(
     dry_run: DryRun = False,
 ) -> None:
     """Go on where a Debezium connector stopped; on Postgres its slot must be the one in the connector file."""
-    from service.debezium_offsets import Asked, choose, open_store
+    from service.debezium.offsets import Asked, choose, open_store
 
     asked = Asked(bootstrap_servers, table, password, debezium_name, server)
     read = open_store(origin, asked)
-    with _stopped(state, name, create=True) as (opened, store):
+    with _stopped(state, name, config, create=True) as (opened, store):
         connector = config_of(opened, name, config)
         taken = choose(read(connector), asked, connector.topic_prefix, origin)
         _refuse_half_a_snapshot(taken, name, origin)
@@ -197,7 +207,7 @@ def _refuse_half_a_snapshot(taken: "DebeziumOffset", name: str, origin: str) -> 
 
 
 def _replace(
-    store: SqliteStore, name: str, after: Offset | None, command: str, dry_run: bool, *, passed: bool = False
+    store: OffsetStore, name: str, after: Offset | None, command: str, dry_run: bool, *, passed: bool = False
 ) -> None:
     """`passed`: the connector had come as far as `after` before."""
     before = store.load(name)
@@ -211,20 +221,21 @@ def _replace(
 
 
 @contextmanager
-def _stopped(directory: Path, name: str, create: bool = False) -> Iterator[tuple[State, SqliteStore]]:
-    """The state, with the connector kept from running meanwhile."""
-    state = State.open(directory, create=create)
-    with closing(state.offsets()) as store:
-        if not create and store.load(name) is None and not store.changes(name, limit=1):
-            raise _unknown(store, name, directory)
-        with state.hold(name):
-            yield state, store
+def _stopped(
+    directory: Path, name: str, config: Path | None, create: bool = False
+) -> Iterator[tuple[State | None, OffsetStore]]:
+    """The connector's store, and the state where there is one, with the connector kept from running meanwhile."""
+    with store_of(name, directory, config, create) as kept:
+        if not create and kept.store.load(name) is None and not kept.store.changes(name, limit=1):
+            raise _unknown(kept.store, name)
+        with kept.hold(name):
+            yield kept.state, kept.store
 
 
-def _unknown(store: SqliteStore, name: str, state: Path) -> Refused:
+def _unknown(store: OffsetStore, name: str) -> Refused:
     known = ", ".join(stored.connector for stored in store.all())
     hint = f"these have: {known}; or name another state" if known else "none has one there; name the state it runs with"
-    return Refused(f"connector {name} has no offset in {state.absolute()}", f"{hint} by --state")
+    return Refused(f"connector {name} has no offset in {store.place}", f"{hint} by --state, or its file by --config")
 
 
 def _forgotten(name: str) -> Refused:

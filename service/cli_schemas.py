@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from schema.decisions import Decision
 from schema.registry import RegisteredVersion, Registry
 from schema.versions import diff as difference
 from service.cli_offsets import DEFAULT_STATE, StateFolder, echo_table
@@ -23,10 +25,10 @@ FINDINGS = 1
 
 @app.command("list")
 def list_(state: StateFolder = DEFAULT_STATE) -> None:
-    """List every subject with its latest version."""
-    with _everywhere(state) as kept:
+    """List every subject with its latest version, and what was decided last where the registry said no."""
+    with _everywhere(state) as kept, closing(State.open(state, create=False).decisions()) as decisions:
         rows = [
-            (subject, str(version.version), str(version.id), one.name)
+            (subject, str(version.version), str(version.id), one.name, _last(decisions.of(subject)))
             for one in kept
             for subject in one.subjects()
             for version in one.registry.versions(subject)[-1:]
@@ -34,8 +36,8 @@ def list_(state: StateFolder = DEFAULT_STATE) -> None:
     if not rows:
         typer.echo(f"no schemas are stored in {state}", err=True)
         return
-    columns = 3 if len(kept) == 1 else 4
-    echo_table([row[:columns] for row in [("SUBJECT", "VERSION", "ID", "REGISTRY"), *rows]])
+    columns = 3 if len(kept) == 1 else 5
+    echo_table([row[:columns] for row in [("SUBJECT", "VERSION", "ID", "REGISTRY", "DECIDED"), *rows]])
 
 
 @app.command()
@@ -44,11 +46,14 @@ def show(
     version: Annotated[int | None, typer.Argument(metavar="[VERSION]", help="Default: the latest.")] = None,
     state: StateFolder = DEFAULT_STATE,
 ) -> None:
-    """Print one version as an Avro schema."""
-    with _everywhere(state) as kept:
+    """Print one version as an Avro schema; what was decided about the subject's versions goes to standard error."""
+    with _everywhere(state) as kept, closing(State.open(state, create=False).decisions()) as decisions:
         registry = _holder(kept, subject)
         found = _find(registry, subject, version)
         typer.echo(json.dumps(registry.schema(found.id), indent=2))
+        for decision in decisions.of(subject):
+            if version in (None, decision.version):
+                typer.echo(_told(decision), err=True)
 
 
 @app.command()
@@ -71,6 +76,20 @@ def diff(
         typer.echo(f"not compatible: a reader of version {after.version} cannot read events of {before.version}")
         raise typer.Exit(FINDINGS)
     typer.echo(f"compatible: a reader of version {after.version} can read events of {before.version}")
+
+
+def _last(decisions: list[Decision]) -> str:
+    """The last decision, where it followed a no."""
+    last = decisions[-1] if decisions else None
+    return f"{last.outcome}: {'; '.join(last.reasons)}" if last and last.reasons else "-"
+
+
+def _told(decision: Decision) -> str:
+    """``2026-11-23 09:30:00 shop: version 2 (id 7): widen: note may no longer be null``."""
+    at = datetime.fromtimestamp(decision.decided_at_ms / 1000, UTC)
+    which = "no version" if decision.version is None else f"version {decision.version} (id {decision.schema_id})"
+    why = "".join(f": {reason}" for reason in ["; ".join(decision.reasons)] if reason)
+    return f"{at:%Y-%m-%d %H:%M:%S}Z {decision.connector}: {which}: {decision.outcome}{why}"
 
 
 def _holder(kept: list[Kept], subject: str) -> Registry:

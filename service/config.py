@@ -14,6 +14,7 @@ import offsets
 import schema
 import sinks
 from offsets.sqlite import SqliteConfig
+from schema.formats import FormatName
 from schema.registry import LocalConfig
 from service import secrets
 from service.problems import ConfigError, Problem, explain, nearest
@@ -32,7 +33,11 @@ class Events(Part):
         pattern=_NAME,
         description="First part of every topic, letters, digits, dot, dash and underscore. Default: the name.",
     )
-    format: Literal["avro"] = Field(default="avro", description="How events are encoded.")
+    format: FormatName = Field(
+        default="avro",
+        description="How keys and values are encoded: avro, json, json_with_schemas (both as Kafka Connect writes them)"
+        " or cloudevents. The others than avro are for sinks that pass events on as they are.",
+    )
 
 
 class Errors(Part):
@@ -101,6 +106,11 @@ class Connector(Part):
         return str(self.sink.type)  # type: ignore[attr-defined]
 
     @property
+    def puts_refused_aside(self) -> bool:
+        """Whether changes of a version that the registry refuses are dead letters."""
+        return getattr(self.registry, "incompatible", "stop") == "dead_letter"
+
+    @property
     def registry_type(self) -> str:
         return str(self.registry.type)  # type: ignore[attr-defined]
 
@@ -124,7 +134,14 @@ class Found(NamedTuple):
 
 def load(file: Path) -> Connector:
     """The connector of one file, its secrets unresolved but known to be there. Raises ConfigError."""
-    raw = _parse(file)
+    connector = validated(_parse(file), file)
+    if missing := list(secrets.problems(connector)):
+        raise ConfigError.of(file, *missing, hint=secrets.HINT)
+    return connector
+
+
+def validated(raw: dict[str, Any], file: Path) -> Connector:
+    """The connector of a file's content; whether its secrets are there is not asked. Raises ConfigError."""
     problems: list[Problem] = []
     fields = Connector.model_fields
     model = create_model(
@@ -143,10 +160,9 @@ def load(file: Path) -> Connector:
     except ValidationError as error:
         raise ConfigError.of(file, *problems, *explain(error, model)) from None
     if not problems:
-        problems += _topic_problems(connector)
-    missing = list(secrets.problems(connector))
-    if problems or missing:
-        raise ConfigError.of(file, *problems, *missing, hint="" if problems else secrets.HINT)
+        problems += [*_format_problems(connector), *_topic_problems(connector)]
+    if problems:
+        raise ConfigError.of(file, *problems, *secrets.problems(connector))
     return connector
 
 
@@ -221,6 +237,13 @@ def _model(
         except ImportError as error:
             problems.append(Problem((part, "type"), f'"{kind}" cannot be loaded: {error}'))
     return _Unknown
+
+
+def _format_problems(connector: Connector) -> Iterator[Problem]:
+    kind, form = connector.sink_type, connector.events.format
+    if form != "avro" and not getattr(sinks.load(kind), "opaque", False):
+        text = f'"{form}" is for sinks that pass events on, and {kind} writes them in a form of its own; accepted: avro'
+        yield Problem(("events", "format"), text)
 
 
 def _topic_problems(connector: Connector) -> Iterator[Problem]:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from offsets.base import OffsetStore
 from offsets.origin import facts, same_log
 from offsets.position import Offset, Position, Range
-from offsets.sqlite import SqliteStore
 from service.refused import Refused
 from service.state import State
 
@@ -48,7 +48,7 @@ class Target(NamedTuple):
     reach: Range
 
 
-def ask(state: State, name: str, file: Path | None) -> Target:
+def ask(state: State | None, name: str, file: Path | None) -> Target:
     """Of a connector whose server is asked now. Raises Refused, ConfigError, SourceError."""
     import connectors
     from service import exits, secrets
@@ -60,21 +60,17 @@ def ask(state: State, name: str, file: Path | None) -> Target:
         return Target(log, source, log.positions(source))
 
 
-def config_of(state: State, name: str, file: Path | None) -> "Connector":
+def config_of(state: State | None, name: str, file: Path | None) -> "Connector":
     """`file`, or the one that the connector last ran with. Raises Refused, ConfigError."""
-    from service import config
+    from service.offset_stores import load_named
 
-    path = file or state.config_path(name)
+    path = file or (state.config_path(name) if state else None)
     if path is None:
         raise Refused(
-            f"connector {name} has not run in {state.directory}, so its file is not known", "add --config FILE"
+            f"connector {name} has not run{f' in {state.directory}' if state else ''}, so its file is not known",
+            "add --config FILE",
         )
-    connector = config.load(path)
-    if connector.name != name:
-        raise Refused(
-            f"{path} is the file of connector {connector.name}, not of {name}", "name the right one by --config"
-        )
-    return connector
+    return load_named(name, path)
 
 
 def log_of(origin: str) -> Log | None:
@@ -96,7 +92,7 @@ def copies(offset: Offset | None) -> Mapping[str, str]:
     return log.copies(offset.snapshot) if log else offset.snapshot
 
 
-def find(store: SqliteStore, name: str, word: str, target: Target) -> Position:
+def find(store: OffsetStore, name: str, word: str, target: Target) -> Position:
     """POSITION as a user gives it. Raises Refused, SourceError."""
     earliest, latest = target.reach
     if word == "start":
@@ -116,7 +112,7 @@ def find(store: SqliteStore, name: str, word: str, target: Target) -> Position:
         ) from None
 
 
-def _find_moment(store: SqliteStore, name: str, text: str) -> Position:
+def _find_moment(store: OffsetStore, name: str, text: str) -> Position:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

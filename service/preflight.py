@@ -9,6 +9,7 @@ import sinks
 from schema.errors import RegistryFailed
 from schema.preflight import Finding, Topic
 from service import config, exits, secrets
+from service.preflight_offsets import offset_findings
 from sinks.errors import SinkError
 
 
@@ -43,6 +44,7 @@ def _findings(connector: config.Connector) -> Iterator[Finding]:
             yield Finding("ok", check_registry(secrets.resolve(connector.registry), connector.topic_prefix))
     except RegistryFailed as error:
         yield Finding("fail", str(error), error.hint)
+    yield from offset_findings(connector)
     try:
         yield from connectors.load(connector.source_type).check(secrets.resolve(connector.source))
     except Exception as error:  # noqa: BLE001 (whatever it is, the other connectors are still to be checked)

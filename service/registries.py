@@ -16,7 +16,8 @@ def open_registry(connector: config.Connector, state: State) -> Registry:
     """Raises RegistryFailed, SecretMissing."""
     if connector.registry_type == "local":
         return state.registry()
-    registry: Registry = schema.load(connector.registry_type)(secrets.resolve(connector.registry))
+    config = secrets.resolve(connector.registry)
+    registry: Registry = schema.load(connector.registry_type)(config, state.decisions(connector.name))
     return registry
 
 

@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import sinks
 from offsets.position import Offset
 from schema.decode import Decoder
 from schema.errors import SchemaError
 from schema.event import Batch, StoredLetter, id_at
 from schema.registry import Registry
-from service import config, secrets
+from service import config
 from service.dead_letters import DeadLetters
+from service.sink_building import build_sink
 from sinks.base import Sink
 from sinks.errors import Rejected, SinkError
 
@@ -70,7 +70,7 @@ def deliver(
     """
     # A sink may learn only when it is opened anew which event of a topic was refused.
     for attempts_left in range(len({letter.dead.topic for letter in letters}), -1, -1):
-        sink: Sink = sinks.load(connector.sink_type)(secrets.resolve(connector.sink), registry)
+        sink = build_sink(connector, registry)
         try:
             sink.open()
             kept = _write(sink, letters)

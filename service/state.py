@@ -13,11 +13,13 @@ from types import TracebackType
 from urllib.parse import quote
 
 import offsets.sqlite
+import schema.decisions
 import schema.registry
 import service.dead_letters
 import service.snapshot_requests
 from offsets.errors import ConnectorRunning
 from offsets.sqlite import SqliteStore
+from schema.decisions import Decisions
 from schema.registry import LocalRegistry
 from service.dead_letters import DeadLetters
 from service.snapshot_requests import SnapshotRequests
@@ -32,7 +34,7 @@ create table if not exists connector (name text primary key, config_path text no
 """
 ALL_TABLES = "".join(
     (
-        *(TABLES, offsets.sqlite.TABLES, schema.registry.TABLES),
+        *(TABLES, offsets.sqlite.TABLES, schema.registry.TABLES, schema.decisions.TABLES),
         *(service.dead_letters.TABLES, service.snapshot_requests.TABLES),
     ),
 )
@@ -117,6 +119,10 @@ class State:
 
     def registry(self) -> LocalRegistry:
         return LocalRegistry(self.path)
+
+    def decisions(self, connector: str = "") -> Decisions:
+        """What became of versions: of every connector, or to be written for one."""
+        return Decisions(self.path, connector)
 
     def dead_letters(self) -> DeadLetters:
         return DeadLetters(self.path)

@@ -21,15 +21,15 @@ from typing import Any
 import structlog
 
 import connectors
-import sinks
 from offsets.errors import ConnectorRunning
 from service import __version__, config, exits, logs, secrets
 from service.backoff import Backoff
 from service.dead_letters import Limits
 from service.letter_box import LetterBox
-from service.offset_stores import open_store
+from service.offset_stores import LOCAL, move_in, open_store
 from service.pipeline import Delivery, Pipeline
 from service.registries import open_registry
+from service.sink_building import build_sink
 from service.state import Hold, State
 from sinks.errors import ReaderGone
 
@@ -113,6 +113,8 @@ class _Attempts:
             closing(self._state.snapshot_requests()) as requests,
         ):
             offsets.hold(connector.name)
+            if connector.offsets_type != LOCAL and move_in(connector.name, offsets, self._state):
+                log.info(f"took over the offset from {self._state.path}", store=offsets.place)
             letters = LetterBox(connector.name, dead_letters, _limits(connector), connector.errors.dead_letter_topic)
             # Secrets are read at each attempt, so that a password that was changed is found.
             source = connectors.load(connector.source_type)(
@@ -122,8 +124,9 @@ class _Attempts:
                 registry=registry,
                 version=__version__,
                 dead_letter=letters.put if connector.errors.unrepresentable == "dlq" else None,
+                **({"refused": letters.put} if connector.puts_refused_aside else {}),
             )
-            sink = sinks.load(connector.sink_type)(secrets.resolve(connector.sink), registry)
+            sink = build_sink(connector, registry)
             pipeline = Pipeline(
                 connector.name,
                 source,

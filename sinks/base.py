@@ -18,6 +18,8 @@ class Sink(Protocol):
 
     The class may offer a static ``check(config, topics)`` for `tailrace check`: it gives findings, raises SinkError
     where `open` would, and changes nothing. `topics` are those that events will go to, none where that is not known.
+    With ``opaque = True`` it says that it never looks into keys and values, so that they may have any `events.format`;
+    with ``in_context(logical_name, connector)`` its Config takes what readers know Debezium's connectors by.
 
     A sink is used once: open, write and flush any number of times, close. After an error, but for Rejected, only
     `close` is called,

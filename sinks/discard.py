@@ -18,6 +18,7 @@ class DiscardConfig(BaseModel):
 
 class DiscardSink:
     Config: ClassVar[type[DiscardConfig]] = DiscardConfig
+    opaque: ClassVar[bool] = True
 
     def __init__(self, config: DiscardConfig, schemas: Schemas) -> None:
         pass

@@ -1,15 +1,11 @@
 """Files on a local or mounted disk: one folder per topic, nothing shown before it is whole and durable."""
 
-import errno
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import ClassVar, Literal, Self
-from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,30 +13,15 @@ from schema import preflight
 from schema.decode import Decoder
 from schema.event import Batch
 from sinks.base import Schemas
-from sinks.errors import SinkError, SinkMisconfigured, SinkUnavailable
 from sinks.files_avro import Avro, Codec
 from sinks.files_jsonl import Jsonl
-from sinks.files_topic import Format, Limits, Topic, repair, sync_folder
+from sinks.files_topic import Format, Limits, Topic, repair
+from sinks.folders import folder_name, prepare, reported, try_folder
 
 FORMATS: dict[str, type[Format]] = {Jsonl.suffix: Jsonl, Avro.suffix: Avro}
 
+KEY = "sink.directory"
 _TOPIC = attrgetter("topic")
-
-_NEVER = {
-    errno.ENOTDIR: "a file stands where a folder is needed",
-    errno.EEXIST: "a file stands where a folder is needed",
-    errno.EACCES: "no permission to write there",
-    errno.EPERM: "no permission to write there",
-    errno.ENAMETOOLONG: "the path is too long",
-    errno.ELOOP: "its symbolic links go round in a circle",
-}
-_NOW = {
-    errno.ENOSPC: ("no space left", "free space there; delivery then goes on from the last offset"),
-    errno.EDQUOT: ("the disk quota is used up", "raise the quota or free space; delivery then goes on by itself"),
-    errno.EROFS: ("the file system is read-only", "mount it writable, and look for disk errors in the system's log"),
-    errno.ENOENT: ("it was removed or moved while in use", "put it back, or let the next attempt make it anew"),
-    errno.EMFILE: ("too many open files", "raise the limit on open files (ulimit -n) above the number of tables"),
-}
 
 
 class FilesConfig(BaseModel):
@@ -77,19 +58,14 @@ class FilesSink:
 
     @staticmethod
     def check(config: FilesConfig, topics: Sequence[preflight.Topic]) -> Iterator[preflight.Finding]:
-        folder = config.directory.absolute()
-        with _translated(config.directory):
-            while not folder.exists():
-                folder = folder.parent
-            _try(folder)  # `open` can make the rest
+        with reported(config.directory, KEY):
+            folder = try_folder(config.directory)
         yield preflight.Finding("ok", f"events can be written to {folder}")
 
     def open(self) -> None:
         directory = self._config.directory
         with self._translated():
-            directory.mkdir(parents=True, exist_ok=True)
-            sync_folder(directory.parent)
-            _try(directory)
+            prepare(directory)
             for folder in sorted(path for path in directory.iterdir() if path.is_dir()):
                 repair(folder, FORMATS)
 
@@ -122,40 +98,4 @@ class FilesSink:
         return topic
 
     def _translated(self) -> AbstractContextManager[None]:
-        return _translated(self._config.directory)
-
-
-def folder_name(topic: str) -> str:
-    """The topic itself, for a legal one; anything else is percent-encoded, so that no two topics share a folder."""
-    name = quote(topic, safe="")
-    return f"%2E{name[1:]}" if name.startswith(".") else name
-
-
-def _try(folder: Path) -> None:
-    """Raise OSError where no file can be made in `folder`; it names the folder, not the file."""
-    try:
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(folder)) from None
-
-
-@contextmanager
-def _translated(directory: Path) -> Iterator[None]:
-    """The one border where the operating system's errors become ours."""
-    try:
-        yield
-    except OSError as error:
-        raise _sink_error(directory, error) from error
-
-
-def _sink_error(directory: Path, error: OSError) -> SinkError:
-    code = error.errno or 0
-    place = error.filename or directory
-    if code in _NEVER:
-        return SinkMisconfigured(
-            f"events cannot be written to {place}: {_NEVER[code]}",
-            "set sink.directory to a folder that the user of this process may write to",
-        )
-    cause, hint = _NOW.get(code, (os.strerror(code), "look for the cause in the system's log; it is tried again"))
-    return SinkUnavailable(f"events cannot be written to {place}: {cause}", hint)
+        return reported(self._config.directory, KEY)

@@ -61,7 +61,7 @@ class Avro:
         parts: list[bytes] = []
         end = len(events)
         for index in range(at, end):
-            _, _, key, value, _ = events[index]
+            _, _, key, value, _, _ = events[index]
             if key is not None and key[:HEADER_BYTES] != key_header:
                 end = index
             elif value is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from schema.event import Event
+from sinks.folders import sync_folder
 
 CHUNK_BYTES = 1 << 20
 """Events that wait in memory, at most about this much beyond one batch, before they go to the file."""
@@ -191,15 +192,6 @@ def repair(folder: Path, formats: Mapping[str, type[Format]]) -> None:
             os.ftruncate(file.fileno(), whole_bytes)
             os.fsync(file.fileno())
             _show(path, whole_bytes)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _show(hidden: Path, size_bytes: int) -> None:

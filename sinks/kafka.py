@@ -6,12 +6,14 @@ from typing import ClassVar
 from confluent_kafka import KafkaException
 
 from schema.event import Batch, Event, StoredLetter
+from schema.header_text import HeaderText
 from schema.preflight import Finding, Topic
 from sinks import kafka_check, kafka_letters
 from sinks.base import Schemas
+from sinks.claims import HEADER, Claims
 from sinks.errors import Rejected, SinkError
 from sinks.kafka_cluster import Cluster
-from sinks.kafka_config import KafkaConfig
+from sinks.kafka_config import LARGEST_BYTES, KafkaConfig
 from sinks.kafka_errors import REFUSED, TOO_LARGE, rejected
 from sinks.kafka_outbox import Headers, NotDelivered, Outbox
 
@@ -36,6 +38,7 @@ class KafkaSink:
     """
 
     Config: ClassVar[type[KafkaConfig]] = KafkaConfig
+    opaque: ClassVar[bool] = True
 
     _refusing: ClassVar[set[tuple[str, str]]] = set()
     """(bootstrap_servers, topic) that refused a batch; known to the sinks that follow in this process."""
@@ -43,7 +46,9 @@ class KafkaSink:
     def __init__(self, config: KafkaConfig, schemas: Schemas) -> None:
         self._config = config
         self._headers: Headers = [(name, value.encode()) for name, value in config.headers.items()] or None
-        self._batch_bytes = config.batch_bytes
+        self._header_text = HeaderText(schemas.schema)
+        self._claims = Claims(config.claim_check.directory) if config.claim_check.directory else None
+        self._apart_above = min(config.batch_bytes, config.claim_check.above_bytes if self._claims else LARGEST_BYTES)
         self._alone_above: dict[str, int] = {}  # bytes, of every topic met; -1: each event goes alone
         self._alone_left: dict[str, int] = {}
         self._letter_topics: set[str] = set()
@@ -55,8 +60,12 @@ class KafkaSink:
         cluster = Cluster(config)
         _new_outbox(config, cluster).close()
         yield from kafka_check.check(config, cluster, topics)
+        if config.claim_check.directory:
+            yield Claims(config.claim_check.directory).check()
 
     def open(self) -> None:
+        if self._claims is not None:
+            self._claims.open()
         self._cluster = Cluster(self._config)
         self._cluster.reach()
         self._outbox = _new_outbox(self._config, self._cluster)
@@ -66,11 +75,11 @@ class KafkaSink:
         produce, headers, alone_above = self._outbox.produce, self._headers, self._alone_above
         try:
             for event in batch.events:
-                topic, _, key, value, _ = event
+                topic, _, key, value, _, moved = event
                 if topic not in alone_above:
                     self._meet(topic, has_keys=key is not None)
-                if (len(value) if value else 0) + (len(key) if key else 0) > alone_above[topic]:
-                    self._write_alone(event, headers)
+                if moved or (len(value) if value else 0) + (len(key) if key else 0) > alone_above[topic]:
+                    self._write_apart(event)
                     produce = self._outbox.produce
                     continue
                 try:
@@ -117,13 +126,31 @@ class KafkaSink:
         """The first event for a topic. Without a key it would be refused by one that we make compacted."""
         assert self._cluster is not None
         self._cluster.prepare([topic], settings=None if has_keys else {"cleanup.policy": "delete"})
-        self._alone_above[topic] = self._batch_bytes
+        self._alone_above[topic] = self._apart_above
         if (self._config.bootstrap_servers, topic) in self._refusing:
             self._suspect(topic)
 
     def _suspect(self, topic: str) -> None:
         self._alone_above[topic] = -1
         self._alone_left[topic] = ALONE_AFTER_REFUSAL
+
+    def _write_apart(self, event: Event) -> None:
+        """One with headers of its own, too large for its topic, or alone in its batch."""
+        assert self._outbox is not None
+        headers = list(self._headers or ())
+        headers += [(name, self._header_text.of(key)) for name, key in event.headers]
+        sent = event
+        if self._claims is not None and len(event.value or b"") > self._config.claim_check.above_bytes:
+            claim = self._claims.keep(event)
+            sent = event._replace(value=claim.value())
+            headers.append((HEADER, claim.pointer()))
+        if len(sent.value or b"") + len(sent.key or b"") <= self._alone_above[event.topic]:
+            return self._outbox.put(sent, headers)
+        try:
+            self._write_alone(sent, headers)
+        except Rejected as error:
+            error.event = event
+            raise
 
     def _write_alone(self, event: Event, headers: Headers) -> None:
         """Accept one event durably, or raise Rejected."""
@@ -140,7 +167,7 @@ class KafkaSink:
             self._alone_left[event.topic] = left - 1
             if left == 1:
                 self._refusing.discard((self._config.bootstrap_servers, event.topic))
-                self._alone_above[event.topic] = self._batch_bytes
+                self._alone_above[event.topic] = self._apart_above
 
     def _reject(self, event: Event, failure: NotDelivered) -> None:
         """Everything else is acknowledged, so that the producer that this event ended can be replaced here."""

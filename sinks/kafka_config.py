@@ -5,10 +5,12 @@ Names of librdkafka's settings: https://github.com/confluentinc/librdkafka/blob/
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
+from uuid import uuid4
 
 from pydantic import Field, field_validator, model_validator
 
 from offsets.kafka_client import KafkaClient, Part, Settings, text
+from sinks.claims import ClaimCheck
 
 LARGEST_BYTES = 64 << 20
 """Below the 100 MiB that a broker reads of one request (socket.request.max.bytes); beyond it hangs up."""
@@ -74,10 +76,12 @@ class KafkaConfig(KafkaClient):
         default="reject",
         description="An event larger than its topic takes: reject, as errors.rejected says, or fail in any case.",
     )
+    claim_check: ClaimCheck = Field(default=ClaimCheck(), description="Values too large for their topic, as files.")
     delivery_timeout_s: float = Field(
         default=120, gt=0, description="How long brokers may acknowledge nothing before we connect anew, in seconds."
     )
     headers: Mapping[str, str] = Field(default={}, description="Headers of every event, by name.")
+    context_headers: bool = Field(default=True, description="Debezium's __debezium.context.* on every event.")
     topics: KafkaTopics = Field(default=KafkaTopics(), description="Topics that are not there yet.")
 
     @field_validator("settings")
@@ -87,6 +91,18 @@ class KafkaConfig(KafkaClient):
             if name in settings and not text(settings[name]).isdecimal():
                 raise ValueError(f"{name} is {settings[name]}; accepted: a number of bytes")
         return settings
+
+    def in_context(self, logical_name: str, connector: str) -> Self:
+        """With the headers that Debezium puts on every event (`extended.headers.enabled`); ours go last.
+
+        `connector` is Debezium's own name of it, ``postgresql``.
+        """
+        if not self.context_headers:
+            return self
+        names = ("connectorLogicalName", "taskId", "connectorName", "runId")
+        values = (logical_name, "0", connector, str(uuid4()))
+        context = {f"__debezium.context.{name}": value for name, value in zip(names, values, strict=True)}
+        return self.model_copy(update={"headers": {**context, **self.headers}})
 
     @property
     def batch_bytes(self) -> int:

@@ -67,6 +67,7 @@ class MemorySink:
     """Loses on `open` and `close` what was not flushed, as a crash does."""
 
     Config: ClassVar[type[MemoryConfig]] = MemoryConfig
+    opaque: ClassVar[bool] = True
 
     def __init__(self, config: MemoryConfig, schemas: Schemas) -> None:
         self._target = Target.named(config.target)

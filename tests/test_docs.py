@@ -10,6 +10,7 @@ import typer
 from pydantic import BaseModel
 
 import connectors
+import offsets
 import schema
 import sinks
 from service import cli
@@ -41,6 +42,11 @@ def commands(app: typer.Typer, prefix: str = "tailrace") -> Iterator[str]:
 Rows = dict[str, str]
 SECTIONS = {"postgres": "Keys of a Postgres source", "mysql": "Keys of a MySQL or MariaDB source"}
 SECTIONS["mariadb"] = SECTIONS["mysql"]
+STORE_SECTIONS = {
+    "postgres": "Keys of a Postgres offset store",
+    "mysql": "Keys of a MySQL or MariaDB offset store",
+    "redis": "Keys of a Redis offset store",
+}
 
 
 def documented(file: str, section: str = "") -> Rows:
@@ -81,6 +87,19 @@ def test_configuration_documents_every_key_of_a_registry_and_no_other() -> None:
     rows = documented("configuration.md", "Keys of a Confluent registry")
     assert set(rows) == {path for path, _ in keys(config, "registry.")} - {"registry.type"}
     assert gives_defaults(rows, config, "registry.")
+
+
+@pytest.mark.parametrize("name", list(STORE_SECTIONS))
+def test_configuration_documents_every_key_of_an_offset_store_and_no_other(name: str) -> None:
+    config = offsets.load(name).Config
+    rows = documented("configuration.md", STORE_SECTIONS[name])
+    assert set(rows) == {path for path, _ in keys(config, "offsets.")} - {"offsets.type"}
+    assert gives_defaults(rows, config, "offsets.")
+
+
+def test_every_offset_store_is_documented() -> None:
+    rows = documented("offset-stores.md")
+    assert set(rows) >= set(offsets.STORES)
 
 
 @pytest.mark.parametrize("name", list(sinks.SINKS))

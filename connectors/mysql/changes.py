@@ -17,8 +17,8 @@ from connectors.snapshot import Copied, Snapshot
 from schema.avro import topic_name
 from schema.change import UNCHANGED, Value, completed
 from schema.encoder import FAILED, Row, clock
-from schema.errors import NullInRequired, Unencodable
-from schema.event import DeadLetter, Event
+from schema.errors import NullInRequired, Unencodable, VersionRefused
+from schema.event import NEW_KEY, NO_OTHER, OLD_KEY, DeadLetter, Event, OtherKey, other_key
 
 _INSERTS = (rows.WRITE, rows.WRITE_V1)
 _UPDATES = (rows.UPDATE, rows.UPDATE_V1)
@@ -85,17 +85,21 @@ class Bound:
 
 
 class Changes:
-    """Appends to `events`. `dead_letter` takes what no event can hold; without it that is an error."""
+    """Appends to `events`. `dead_letter` takes what no event can hold, `refused` the changes of versions that the
+    registry refuses; without them that is an error.
+    """
 
     def __init__(
         self,
         tables: Tables,
         snapshot: Snapshot[TableName, CapturedTable],
         dead_letter: Callable[[DeadLetter], None] | None,
+        refused: Callable[[DeadLetter], None] | None,
     ) -> None:
         self._tables = tables
         self._snapshot = snapshot
         self._dead_letter = dead_letter
+        self._refused = refused
         self._places = Places()
         self._clock = clock(time.time_ns())
         self.group = Group()
@@ -166,15 +170,25 @@ class Changes:
 
     def truncated(self, table: CapturedTable, pos: int) -> None:
         self._show_source(table, pos)
-        value = table.encoder.truncate(table.block.change(0), self._clock)
-        self._put(f"{table.topic}.truncate", table.name, None, value)
+        try:
+            value = table.encoder.truncate(table.block.change(0), self._clock)
+        except VersionRefused as error:
+            self._put_change_aside(error, b"truncate")
+        else:
+            self._put(f"{table.topic}.truncate", table.name, None, value)
+
+    def _put_change_aside(self, error: Unencodable, raw: bytes) -> None:
+        group = self.group
+        self._put_aside(error, raw, f"{group.gtid or f'{group.file}:{group.pos}'}/{group.nth}")
+        group.nth += 1
 
     def _put_aside(self, error: Unencodable, raw: bytes, position: str) -> None:
         """A change that no event can hold: by policy the end, or a dead letter, durable before we go on."""
-        if self._dead_letter is None:
+        take = self._refused if isinstance(error, VersionRefused) else self._dead_letter
+        if take is None:
             raise Unencodable(f"{error.reason} (change {position})", error.table, error.column)
         topic = topic_name(self._tables.topic_prefix, error.table)
-        self._dead_letter(DeadLetter(error.table, topic, None, raw, position, str(error)))
+        take(DeadLetter(error.table, topic, None, raw, position, str(error)))
 
     def _show_source(self, table: CapturedTable, pos: int) -> None:
         group, block = self.group, table.block
@@ -211,11 +225,10 @@ class Changes:
             self._show_source(bound.table, pos)
             self._read_one(bound, kind, change, nth, pos)
         except Unencodable as error:
-            group = self.group
-            self._put_aside(error, change.raw, f"{group.gtid or f'{group.file}:{group.pos}'}/{group.nth}")
-            group.nth += 1
+            self._put_change_aside(error, change.raw)
 
     def _change(self, table: CapturedTable, kind: int, change: Change, nth: int) -> None:
+        table.encoder.admit()
         source = table.block.change(nth)
         if change.before is None:
             assert change.after is not None, "a row is before, after, or both"
@@ -274,21 +287,25 @@ class Changes:
         if encoder.same_key(before, after):
             self._append(table, encoder.key(after), encoder.update(before, after, source, self._clock))
         else:
-            self._delete(table, before, source)
-            self._append(table, encoder.key(after), encoder.create(after, source, self._clock))
+            key = encoder.key(after)
+            self._delete(table, before, source, other_key(NEW_KEY, key))
+            created = encoder.create(after, source, self._clock)
+            self._append(table, key, created, other_key(OLD_KEY, encoder.key(before)))
 
-    def _delete(self, table: CapturedTable, before: Row, source: bytes) -> None:
+    def _delete(self, table: CapturedTable, before: Row, source: bytes, headers: OtherKey = NO_OTHER) -> None:
         key = table.encoder.key(before)
-        self._append(table, key, table.encoder.delete(before, source, self._clock))
+        self._append(table, key, table.encoder.delete(before, source, self._clock), headers)
         if key is not None:
-            self._append(table, key, None)
+            self._append(table, key, None, headers)
 
-    def _append(self, table: CapturedTable, key: bytes | None, value: bytes | None) -> None:
-        self._put(table.topic, table.name, key, value)
+    def _append(
+        self, table: CapturedTable, key: bytes | None, value: bytes | None, headers: OtherKey = NO_OTHER
+    ) -> None:
+        self._put(table.topic, table.name, key, value, headers)
 
-    def _put(self, topic: str, name: str, key: bytes | None, value: bytes | None) -> None:
+    def _put(self, topic: str, name: str, key: bytes | None, value: bytes | None, headers: OtherKey = NO_OTHER) -> None:
         group = self.group
-        self.events.append(Event(topic, name, key, value, (group.order, group.nth)))
+        self.events.append(Event(topic, name, key, value, (group.order, group.nth), headers))
         group.nth += 1
 
 

@@ -66,14 +66,18 @@ class MysqlSource:
         registry: Registry,
         version: str,
         dead_letter: Callable[[DeadLetter], None] | None = None,
+        refused: Callable[[DeadLetter], None] | None = None,
     ) -> None:
-        """`dead_letter` takes changes that no event can hold; without it they are errors."""
+        """`dead_letter` takes changes that no event can hold, `refused` those of versions that the registry refuses;
+        without them they are errors.
+        """
         self._config = config
         self._connector = connector
         self._topic_prefix = topic_prefix
         self._registry = registry
         self._version = version
         self._dead_letter = dead_letter
+        self._refused = refused
         self._log: OpenLog | None = None
         self._received: Iterator[bytes] = iter(())
         self._copied: Copied[CapturedTable] | None = None
@@ -141,7 +145,7 @@ class MysqlSource:
             )
             self._snapshot = Snapshot(self._connector, copying, self._config.snapshot_parallel)
             self._to_close.callback(self._snapshot.close)
-            self._changes = Changes(tables, self._snapshot, self._dead_letter)
+            self._changes = Changes(tables, self._snapshot, self._dead_letter, self._refused)
             ddl = (
                 DdlTopic(self._registry, self._topic_prefix, opened.server.flavor, self._version)
                 if self._config.ddl

@@ -12,7 +12,8 @@ from connectors.mysql.shapes import Shapes
 from connectors.mysql.statements import Statement
 from connectors.mysql.tablemap import TableMap
 from connectors.mysql.types import constant_default, log_type, may_be_null, text_type
-from schema.avro import key_schema, topic_name, value_schema
+from schema.avro import topic_name
+from schema.binding import bind
 from schema.change import Column, ColumnType, Table
 from schema.encoder import TableEncoder
 from schema.registry import Registry
@@ -103,23 +104,19 @@ class Tables:
 
     def _make(self, shape: TableShape) -> CapturedTable:
         nullable = self._nullable.get(shape.full, frozenset())
-        logged, copied = (
+        forms = [
             Table(shape.full, tuple(_column(column, read(column), nullable) for column in shape.columns), shape.key)
             for read in (log_type, text_type)
-        )
+        ]
         topic = topic_name(self.topic_prefix, shape.full)
-        key = key_schema(logged, topic)
-        key_id = None if key is None else self._registry.register(f"{topic}-key", key).id
-        value_id = self._registry.register(
-            f"{topic}-value", value_schema(logged, topic, SOURCE_SCHEMA[self._flavor])
-        ).id
+        encoder, copier = bind(self._registry, topic, forms, SOURCE_SCHEMA[self._flavor])
         return CapturedTable(
             shape.full,
             topic,
             shape,
             shape.key,
-            TableEncoder(logged, key_id, value_id),
-            TableEncoder(copied, key_id, value_id),
+            encoder,
+            copier,
             SourceBlock(self._flavor, self._version, self.topic_prefix, shape.database, shape.name),
         )
 

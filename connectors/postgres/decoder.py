@@ -16,8 +16,8 @@ from connectors.snapshot import Copied, Snapshot
 from schema.avro import topic_name
 from schema.change import UNCHANGED, Value, completed
 from schema.encoder import FAILED, Row, clock
-from schema.errors import NullInRequired, Unencodable
-from schema.event import DeadLetter, Event
+from schema.errors import NullInRequired, Unencodable, VersionRefused
+from schema.event import NEW_KEY, NO_OTHER, OLD_KEY, DeadLetter, Event, OtherKey, other_key
 
 
 class Decoder:
@@ -34,12 +34,14 @@ class Decoder:
         snapshot: Snapshot[TableName, CapturedTable],
         end_lsn: int,
         dead_letter: Callable[[DeadLetter], None] | None = None,
+        refused: Callable[[DeadLetter], None] | None = None,
     ) -> None:
         self._config = config
         self._tables = tables
         self._snapshot = snapshot
         self._captured: dict[bytes, CapturedTable | None] = {}
         self._dead_letter = dead_letter
+        self._refused = refused
         self._places = Places()
         self._clock = clock(time.time_ns())
         self._xid = 0
@@ -165,10 +167,12 @@ class Decoder:
         row = self._new_row(table, frame, at, before, kind)
         source = self._source(table, frame)
         key = encoder.key(row)
-        if old is not None and encoder.key(old) != key:
-            self._append(table, encoder.key(old), encoder.delete(old, source, self._clock))
-            self._append(table, encoder.key(old), None)
-            self._append(table, key, encoder.create(row, source, self._clock))
+        old_key = key if old is None else encoder.key(old)
+        if old is not None and old_key != key:
+            moved = other_key(NEW_KEY, key)
+            self._append(table, old_key, encoder.delete(old, source, self._clock), moved)
+            self._append(table, old_key, None, moved)
+            self._append(table, key, encoder.create(row, source, self._clock), other_key(OLD_KEY, old_key))
         else:
             self._append(table, key, encoder.update(old if kind == "O" else None, row, source, self._clock))
 
@@ -217,10 +221,13 @@ class Decoder:
             table = self._table(oid)
             if table is not None:
                 self._snapshot.altered(table.id)
-                value = table.encoder.truncate(self._source(table, frame), self._clock)
-                self.events.append(
-                    Event(f"{table.topic}.truncate", table.name, None, value, (self._commit_lsn, self._nth))
-                )
+                try:
+                    value = table.encoder.truncate(self._source(table, frame), self._clock)
+                except VersionRefused as error:  # of this table alone
+                    self._put_aside(error, frame, f"{format_lsn(self._commit_lsn)}/{self._nth}")
+                else:
+                    identity = self._commit_lsn, self._nth
+                    self.events.append(Event(f"{table.topic}.truncate", table.name, None, value, identity))
                 self._nth += 1
 
     def _loosen(self, oid: bytes, column: str) -> None:
@@ -231,10 +238,11 @@ class Decoder:
 
     def _put_aside(self, error: Unencodable, raw: bytes, position: str) -> None:
         """A change that no event can hold: by policy the end, or a dead letter, durable before we go on."""
-        if self._dead_letter is None:
+        take = self._refused if isinstance(error, VersionRefused) else self._dead_letter
+        if take is None:
             raise Unencodable(f"{error.reason} (change {position})", error.table, error.column)
         topic = topic_name(self._tables.topic_prefix, error.table)
-        self._dead_letter(DeadLetter(error.table, topic, None, raw, position, str(error)))
+        take(DeadLetter(error.table, topic, None, raw, position, str(error)))
 
     def _table(self, oid: bytes) -> CapturedTable | None:
         try:
@@ -255,8 +263,10 @@ class Decoder:
             block.begin(self._previous_lsn, self._commit_lsn, self._committed_at_us, self._xid)
         return block.change(pgoutput.lsn_of(frame))
 
-    def _append(self, table: CapturedTable, key: bytes | None, value: bytes | None) -> None:
-        self.events.append(Event(table.topic, table.name, key, value, (self._commit_lsn, self._nth)))
+    def _append(
+        self, table: CapturedTable, key: bytes | None, value: bytes | None, headers: OtherKey = NO_OTHER
+    ) -> None:
+        self.events.append(Event(table.topic, table.name, key, value, (self._commit_lsn, self._nth), headers))
         self._nth += 1
 
 

@@ -61,14 +61,18 @@ class PostgresSource:
         registry: Registry,
         version: str,
         dead_letter: Callable[[DeadLetter], None] | None = None,
+        refused: Callable[[DeadLetter], None] | None = None,
     ) -> None:
-        """`dead_letter` takes changes that no event can hold; without it they are errors."""
+        """`dead_letter` takes changes that no event can hold, `refused` those of versions that the registry refuses;
+        without them they are errors.
+        """
         self._config = config
         self._connector = connector
         self._topic_prefix = topic_prefix
         self._registry = registry
         self._version = version
         self._dead_letter = dead_letter
+        self._refused = refused
         self._log: OpenLog | None = None
         self._frames: Iterator[bytes] = iter(())
         self._copied: Copied[CapturedTable] | None = None
@@ -97,7 +101,9 @@ class PostgresSource:
         tables = Tables(opened.catalog, self._registry, self._topic_prefix, self._config.database, self._version)
         copying = PostgresCopying(self._config, self._connector, opened.connection, opened.catalog, tables)
         self._snapshot = Snapshot(self._connector, copying, self._config.snapshot_parallel)
-        self._decoder = Decoder(self._config, tables, self._snapshot, opened.position.order, self._dead_letter)
+        self._decoder = Decoder(
+            self._config, tables, self._snapshot, opened.position.order, self._dead_letter, self._refused
+        )
         self._is_new = after is None
         self._returned_lsn = opened.position.order
         self._discover_at = self._idle_at = time.monotonic()

@@ -5,7 +5,8 @@ from typing import NamedTuple
 from connectors.postgres.catalog import Catalog
 from connectors.postgres.envelope import SOURCE_SCHEMA, SourceBlock
 from connectors.postgres.pgoutput import Relation
-from schema.avro import key_schema, topic_name, value_schema
+from schema.avro import topic_name
+from schema.binding import bind
 from schema.encoder import TableEncoder
 from schema.registry import Registry
 
@@ -50,16 +51,13 @@ class Tables:
         full = f"{relation.schema}.{relation.name}"
         table = self._catalog.version(relation, self._nullable.get(full, frozenset()))
         topic = topic_name(self.topic_prefix, full)
-        key = key_schema(table, topic)
-        key_id = None if key is None else self._registry.register(f"{topic}-key", key).id
-        value = value_schema(table, topic, SOURCE_SCHEMA)
-        value_id = self._registry.register(f"{topic}-value", value).id
+        (encoder,) = bind(self._registry, topic, [table], SOURCE_SCHEMA)
         return CapturedTable(
             full,
             topic,
             relation,
             table.key,
-            TableEncoder(table, key_id, value_id),
+            encoder,
             SourceBlock(self._version, self.topic_prefix, self._database, relation.schema, relation.name),
         )
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from offsets.position import Position
 from schema.change import UNCHANGED, Value
-from schema.event import Event
+from schema.event import NEW_KEY, NO_OTHER, OLD_KEY, Event, OtherKey, other_key
 
 TABLE = "shop.items"
 ORIGIN = '{"system":"7","timeline":1,"database":"shop","slot":"tailrace_shop"}'
@@ -59,23 +59,27 @@ def events_by_change(transaction: Transaction) -> list[tuple[Change, list[Event]
         (
             change,
             [
-                Event(f"shop.{TABLE}", TABLE, key.encode(), value, (transaction.commit_lsn, next(nth)))
-                for key, value in _pairs(change)
+                Event(f"shop.{TABLE}", TABLE, key.encode(), value, (transaction.commit_lsn, next(nth)), headers)
+                for key, value, headers in _parts(change)
             ],
         )
         for change in transaction.changes
     ]
 
 
-def _pairs(change: Change) -> list[tuple[str, bytes | None]]:
+def _parts(change: Change) -> list[tuple[str, bytes | None, OtherKey]]:
+    """Key, value and headers of each event."""
     if change.op in "cu":
-        return [(change.key, row(change.op, change.key, change.version, change.note))]
-    gone: list[tuple[str, bytes | None]] = [
-        (change.key, row("d", change.key)),
-        (change.key, None),
+        return [(change.key, row(change.op, change.key, change.version, change.note), NO_OTHER)]
+    moves = change.op == "k"
+    headers = other_key(NEW_KEY, change.new_key.encode()) if moves else NO_OTHER
+    gone: list[tuple[str, bytes | None, OtherKey]] = [
+        (change.key, row("d", change.key), headers),
+        (change.key, None, headers),
     ]
-    if change.op == "k":
-        gone.append((change.new_key, row("c", change.new_key, change.new_version, change.note)))
+    if moves:
+        created = row("c", change.new_key, change.new_version, change.note)
+        gone.append((change.new_key, created, other_key(OLD_KEY, change.key.encode())))
     return gone
 
 

@@ -33,16 +33,20 @@ class JudgedEvent(NamedTuple):
 class Oracle:
     """One run of the engine, from `start` until it has been idle for `idle_ms`."""
 
-    def __init__(self, folder: Path, properties: Mapping[str, str], idle_ms: int = 4000) -> None:
+    def __init__(
+        self, folder: Path, properties: Mapping[str, str], idle_ms: int = 4000, program: str = "Oracle"
+    ) -> None:
+        """`program`: the class that runs the engine, one of those beside this file."""
         self._raw = folder / "events.tsv"
         self._log = folder / "engine.log"
         self._properties = folder / "engine.properties"
         self._settings = {"offset.storage.file.filename": str(folder / "offsets.dat"), **properties}
         self._idle_ms = idle_ms
+        self._program = program
         self._schemas: dict[int, str] = {}
 
     def start(self) -> None:
-        jars, java = _engine()
+        jars, java = engine()
         self._registry = _registry(self._schemas)
         url = f"http://127.0.0.1:{self._registry.server_address[1]}"
         keys = ("key.converter.schema.registry.url", "value.converter.schema.registry.url", "schema.registry.url")
@@ -50,7 +54,7 @@ class Oracle:
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         with self._log.open("wb") as log:
             self._engine = subprocess.Popen(
-                [java, "-Xmx1g", "-cp", jars, "Oracle", str(self._properties), str(self._raw), str(self._idle_ms)],
+                [java, "-Xmx1g", "-cp", jars, self._program, str(self._properties), str(self._raw), str(self._idle_ms)],
                 stdout=log,
                 stderr=log,
             )
@@ -64,12 +68,18 @@ class Oracle:
 
     def finish(self) -> list[JudgedEvent]:
         """Every event, once the engine has gone idle. Raises RuntimeError with its log where it failed."""
+        return [self._event(*line) for line in self.lines()]
+
+    def lines(self) -> list[list[str]]:
+        """What the program wrote of each event, once the engine has gone idle. Raises RuntimeError as `finish`."""
         code = self._engine.wait()
         self._registry.shutdown()
         if code:
             raise RuntimeError(f"the engine ended with {code}:\n{self._log.read_text()[-8000:]}")
-        lines = self._raw.read_text().splitlines()
-        return [self._event(*line.split("\t")) for line in lines]
+        return [line.split("\t") for line in self._raw.read_text().splitlines()]
+
+    def schema(self, schema_id: int) -> Any:
+        return json.loads(self._schemas[schema_id])
 
     def stop(self) -> None:
         if self.running():
@@ -84,7 +94,7 @@ class Oracle:
         if text == "-":
             return None, None
         data = base64.b64decode(text)
-        return data[5:], json.loads(self._schemas[int.from_bytes(data[1:5], "big")])
+        return data[5:], self.schema(int.from_bytes(data[1:5], "big"))
 
 
 class Rated(NamedTuple):
@@ -97,7 +107,7 @@ class Rated(NamedTuple):
 
 def rate(folder: Path, properties: Mapping[str, str], events: int, limit_s: int = 600) -> Rated:
     """How fast the engine makes Avro of `events` events that nobody keeps. Raises RuntimeError with its log."""
-    jars, java = _engine()
+    jars, java = engine()
     registry = _registry({})
     url = f"http://127.0.0.1:{registry.server_address[1]}"
     keys = ("key.converter.schema.registry.url", "value.converter.schema.registry.url", "schema.registry.url")
@@ -112,7 +122,7 @@ def rate(folder: Path, properties: Mapping[str, str], events: int, limit_s: int 
     return Rated(said["events"], said["seconds"], said["cpu_us_per_event"])
 
 
-def _engine() -> tuple[str, str]:
+def engine() -> tuple[str, str]:
     """(class path, java), everything made where it is missing."""
     python = VENV / "bin" / "python"
     if not python.exists():

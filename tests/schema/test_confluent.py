@@ -99,6 +99,20 @@ def test_the_global_ids_of_apicurio_lead_to_their_schema_too(own_registry: OwnRe
         assert opened(own.url).register(name, record(id="int")) == registered
 
 
+def test_a_global_id_leads_to_its_schema_after_apicurio_was_told_to_give_content_ids(
+    own_registry: OwnRegistryFactory, opened: Opens
+) -> None:
+    own = own_registry("apicurio.ccompat.legacy-id-mode.enabled=true")
+    given = [opened(own.url).register(name, record(id="int")).id for name in ("a-value", "b-value")]
+    own.server.stop()
+    own.server.settings = []
+    own.server.start()
+    assert given[1] not in {own.apicurio_ids(name)[1] for name in ("a-value", "b-value")}, "no content id"
+    assert opened(own.url).schema(given[1]) == record(id="int")
+    with pytest.raises(KeyError):
+        opened(own.url).schema(2_000_000_000)
+
+
 def test_a_schema_that_debezium_registered_makes_no_new_version(registry: Registry, opened: Opens) -> None:
     tables = {
         name: golden for name, golden in golden_schemas().items() if not name[0].isdigit()

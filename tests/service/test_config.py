@@ -140,6 +140,14 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
         (registry(user="me"), "registry: user and password belong together; accepted: both or none"),
         (registry(tls={"ca": "/ca.pem"}), "registry: tls belongs to an https:// url"),
         (registry(tls={"key": "/key.pem"}), "registry.tls: key belongs to `cert`"),
+        (
+            {**CONNECTOR, "events": {"format": "json"}},
+            'events.format: "json" is for sinks that pass events on, and stdout writes them in a form of its own',
+        ),
+        (
+            {**CONNECTOR, "events": {"format": "cloudevent"}},
+            'events.format: "cloudevent" is not known; did you mean "cloudevents"?',
+        ),
         (registry(incompatible="ignore"), 'registry.incompatible: "ignore" is not known; accepted: stop, new_subject'),
         ("[]", "holds no connector; accepted: a JSON object"),
         ('{"name": "a",\n "sink": }', "line 2, column 10: not valid JSON"),

@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from offsets.debezium import PostgresOffset
-from service.debezium_offsets import Asked, choose
+from service.debezium.offsets import Asked, choose
 from service.refused import Refused
 from tests.conftest import OwnKafkaFactory
 from tests.kafka_security import ACLS, add_user, allow, passwords

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from offsets.debezium import DebeziumOffset, read
 from offsets.debezium_topic import read_topic
 from offsets.errors import OffsetUnreadable
-from service import debezium_table, secrets
+from service import secrets
 from service.config import Connector
+from service.debezium import offsets_table
 from service.refused import Refused
 from sinks.kafka_cluster import Cluster
 from sinks.kafka_config import KafkaConfig
@@ -37,9 +38,9 @@ def open_store(word: str, asked: Asked) -> Store:
     if word.startswith(TOPIC):
         topic = word.removeprefix(TOPIC)
         return lambda connector: _refused(lambda: _from_topic(topic, connector, asked.bootstrap_servers))
-    if debezium_table.is_url(word):
-        table = debezium_table.locate(word, asked.table or debezium_table.DEFAULT_TABLE, asked.password)
-        return lambda _: _refused(lambda: debezium_table.read_table(table))
+    if offsets_table.is_url(word):
+        table = offsets_table.locate(word, asked.table or offsets_table.DEFAULT_TABLE, asked.password)
+        return lambda _: _refused(lambda: offsets_table.read_table(table))
     offsets = _refused(lambda: _from_file(Path(word)))
     return lambda _: offsets
 

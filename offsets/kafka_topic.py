@@ -1,0 +1,192 @@
+"""The compacted topic that offsets lie in: made, looked at, and read to its end."""
+
+import time
+from collections.abc import Iterator
+
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewTopic
+
+from offsets import kafka_errors
+from offsets.base import Doubt
+from offsets.errors import OffsetStoreFailed, OffsetStoreMisconfigured, OffsetStoreRefused
+from offsets.kafka_config import KafkaStoreConfig
+from offsets.kafka_questions import ANSWER_TIMEOUT_S, POLL_S, Questions
+
+SETTINGS = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(16 << 20),  # what is not compacted yet is read at each start
+    "max.message.bytes": str(16 << 20),
+}
+"""Of a topic that is made."""
+BROKERS_DEFAULT = -1
+"""For replication (KIP-464)."""
+LEADERLESS = (
+    *(KafkaError._NOENT, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION),
+    *kafka_errors.MISSING,
+)
+"""What is said of a topic that was made a moment ago, or whose broker has just gone."""
+AT_ONCE = 1000
+PATIENCE_S = 30.0
+
+
+class OffsetTopic:
+    """One partition, so that what is written later is read later. Methods raise OffsetError."""
+
+    def __init__(self, config: KafkaStoreConfig) -> None:
+        self.name = config.topic
+        self.place = config.place
+        self._config = config
+        try:
+            self._questions = Questions(config.client())
+        except KafkaException as error:
+            raise kafka_errors.translate(error.args[0], self.place) from error
+        self._admin = self._questions.admin
+
+    def prepare(self, *, only_check: bool = False) -> list[Doubt]:
+        """See that it is there and fit; make it where it is not."""
+        try:
+            replicas = self._replicas()
+            if replicas is None:
+                self._make(only_check)
+                return []
+            self._refuse_to_forget()
+            return self._doubts(replicas)
+        except KafkaException as error:
+            raise kafka_errors.translate(error.args[0], self.place) from error
+
+    def read(self) -> Iterator[tuple[bytes | None, bytes | None]]:
+        """(key, value) of every committed record, in order, up to the end as it is now.
+
+        A transaction of another connector that is neither committed nor aborted hides everything behind its first
+        record; what is hidden may be ours, so that its end is waited for.
+        """
+        try:
+            end = self._end()
+            consumer = Consumer(
+                {
+                    **self._config.client(),
+                    "group.id": "tailrace",  # asked for by librdkafka; we join none
+                    "enable.auto.commit": False,
+                    "enable.partition.eof": True,
+                    "isolation.level": "read_committed",
+                    "auto.offset.reset": "earliest",
+                    "fetch.wait.max.ms": 10,
+                }
+            )
+            try:
+                consumer.assign([TopicPartition(self.name, 0, 0)])
+                for message in self._until(end, consumer):
+                    yield message.key(), message.value()
+            finally:
+                consumer.close()
+        except KafkaException as error:
+            raise kafka_errors.translate(error.args[0], self.place) from error
+
+    def _until(self, end: int, consumer: Consumer) -> Iterator[Message]:
+        silent_since = time.monotonic()
+        while True:
+            for message in consumer.consume(AT_ONCE, 0.1):
+                error = message.error()
+                if error is None:
+                    silent_since = time.monotonic()
+                    yield message
+                elif error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                elif (message.offset() or 0) >= end:
+                    return
+            if time.monotonic() - silent_since > PATIENCE_S:
+                raise OffsetStoreFailed(
+                    f"{self.place} cannot be read to its end: a connector that died has left a transaction open there",
+                    "start that connector again, or let the brokers end it, at the latest after its"
+                    " sink.transaction_timeout_s; it is tried again",
+                )
+
+    def _end(self) -> int:
+        """The offset behind the last record, whether that is committed or not."""
+        partition = TopicPartition(self.name, 0)
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            asked = self._admin.list_offsets(
+                {partition: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=ANSWER_TIMEOUT_S,
+            )
+            try:
+                return int(self._questions.wait(asked[partition]).offset)
+            except KafkaException as error:
+                if error.args[0].code() not in LEADERLESS or time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL_S)
+
+    def _replicas(self) -> int | None:
+        """None where there is no such topic."""
+        asked = self._admin.describe_topics(TopicCollection([self.name]), request_timeout=ANSWER_TIMEOUT_S)
+        try:
+            found = self._questions.wait(asked[self.name])
+        except KafkaException as error:
+            if error.args[0].code() in kafka_errors.MISSING:
+                return None
+            raise
+        if len(found.partitions) != 1:
+            raise OffsetStoreMisconfigured(
+                f"the topic {self.name} has {len(found.partitions)} partitions, and offsets want one",
+                "let offsets.topic name a topic of its own, which is made where it is absent",
+            )
+        return len(found.partitions[0].replicas)
+
+    def _refuse_to_forget(self) -> None:
+        policy = self._setting("cleanup.policy")
+        if policy is not None and policy != "compact":
+            raise OffsetStoreMisconfigured(
+                f"the topic {self.name} has cleanup.policy={policy}, and would forget offsets",
+                f"run: kafka-configs --alter --topic {self.name} --add-config cleanup.policy=compact",
+            )
+
+    def _doubts(self, replicas: int) -> list[Doubt]:
+        if replicas > 1:
+            return []
+        text = f"{self.place} has a single replica: offsets are lost with its broker's disk"
+        return [Doubt(text, "give the topic three replicas, and min.insync.replicas=2")]
+
+    def _setting(self, name: str) -> str | None:
+        """None where we may not ask."""
+        resource = ConfigResource(ResourceType.TOPIC, self.name)
+        asked = self._admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)
+        try:
+            return str(self._questions.wait(asked[resource])[name].value)
+        except KafkaException as error:
+            if error.args[0].code() in kafka_errors.FORBIDDEN:
+                return None
+            raise
+
+    def _make(self, only_check: bool) -> None:
+        topic = NewTopic(
+            self.name,
+            num_partitions=1,
+            replication_factor=self._config.replication or BROKERS_DEFAULT,
+            config=SETTINGS,
+        )
+        asked = self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S, validate_only=only_check)
+        try:
+            self._questions.wait(asked[self.name])
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code in kafka_errors.FORBIDDEN:
+                raise OffsetStoreRefused(
+                    f"the topic {self.name} is not there, and the user of offsets.sasl may not make it",
+                    f"run: kafka-topics --create --topic {self.name} --partitions 1 --replication-factor 3"
+                    " --config cleanup.policy=compact",
+                ) from error
+            if code != KafkaError.TOPIC_ALREADY_EXISTS:  # another connector was quicker
+                raise

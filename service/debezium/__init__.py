@@ -1,0 +1,1 @@
+"""Moving in from Debezium: its configuration and its stored offsets."""

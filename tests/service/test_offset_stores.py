@@ -1,0 +1,179 @@
+"""A connector whose offset lies on a server: it moves, and operators reach it from anywhere."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from service import exits
+from service.demo_events import fold
+from tests import offset_stores
+from tests.conftest import OwnPostgresFactory
+from tests.fold import read_events
+from tests.offset_stores import MakePlace, Place
+from tests.servers import OwnPostgres, Tailrace, until
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture(scope="module", params=["postgres18", "mysql97", "redis"])
+def server(request: pytest.FixtureRequest) -> Iterator[MakePlace]:
+    yield from offset_stores.serve(request.param)
+
+
+@pytest.fixture
+def remote(server: MakePlace, tmp_path: Path) -> Iterator[Place]:
+    made = server(tmp_path)
+    yield made
+    made.drop()
+
+
+@pytest.fixture
+def shop(own_postgres: OwnPostgresFactory) -> OwnPostgres:
+    database = own_postgres()
+    database.execute("create table orders (id int primary key, n int)")
+    database.execute("insert into orders select i, 0 from generate_series(1, 100) i")
+    return database
+
+
+class Machine(Tailrace):
+    """A state folder and a sink's folder that no other machine has."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        (folder / name).mkdir()
+        super().__init__(folder / name)
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def connector(self, shop: OwnPostgres, offsets: dict[str, Any]) -> dict[str, Any]:
+        sink = {"type": "files", "directory": str(self.out), "format": "jsonl"}
+        return {**shop.connector(offsets=offsets), "sink": sink}
+
+    def has_copied(self) -> bool:
+        shown = self("offsets", "show", "shop").stdout.splitlines()
+        return ["snapshot", "public.orders", "copied"] in [line.split() for line in shown]
+
+    def ops(self) -> list[str]:
+        return [event["value"]["op"] for event in read_events(self.out) if event["value"]]
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
+    both = Machine(tmp_path, "first"), Machine(tmp_path, "second")
+    yield both
+    for machine in both:
+        machine.close()
+
+
+def let_hold_time_pass(place: Place) -> None:
+    if place.type == "redis":
+        with redis.Redis(host=place.section["host"], port=place.section["port"]) as client:
+            client.delete(f"{place.section['prefix']}{{shop}}:runner")
+
+
+def test_a_connector_that_moves_to_another_machine_loses_nothing_and_copies_nothing_anew(
+    shop: OwnPostgres, remote: Place, machines: tuple[Machine, Machine]
+) -> None:
+    first, second = machines
+    running = first.run(first.connector(shop, remote.section))
+    until(first.has_copied, "the first machine has stored that the table is copied")
+    for n in range(1, 50):
+        shop.execute("update orders set n = %s where id %% 10 = %s", n, n % 10)
+    until(lambda: "u" in first.ops(), "the first machine follows the log")
+    running.kill()
+    shop.execute("delete from orders where id <= 20")
+    shop.execute("insert into orders select i, 7 from generate_series(101, 150) i")
+    let_hold_time_pass(remote)
+    second.catch_up(second.connector(shop, remote.section))
+    assert "r" not in second.ops()
+    events = [*read_events(first.out), *read_events(second.out)]
+    [table] = fold(events).values()
+    rows = {row["id"]: row["n"] for row in table.values()}
+    assert rows == dict(shop.execute("select id, n from orders"))
+
+
+def test_offsets_are_shown_and_moved_from_a_machine_that_never_ran_the_connector(
+    shop: OwnPostgres, remote: Place, machines: tuple[Machine, Machine]
+) -> None:
+    first, second = machines
+    file = second.write(second.connector(shop, remote.section))
+    running = first.run(first.connector(shop, remote.section))
+    until(lambda: first.ops().count("r") == 100, "the first machine has copied the table")
+    pid = running.pids()[1]
+
+    def listed() -> str:
+        return second("offsets", "list", "--config", file).stdout
+
+    until(lambda: f"pid {pid} on host" in listed(), "the second machine sees who runs it")
+    refused = second("offsets", "reset", "shop", "--config", file)
+    assert refused.returncode == exits.FATAL
+    assert f"connector shop is already running as pid {pid} on host" in refused.stderr
+    assert running.stop() == 0
+    shown = second("offsets", "show", "shop", "--config", file)
+    assert "snapshot public.orders" in shown.stdout
+    assert remote.address in shown.stdout
+    assert not second.state.exists()
+    for words in (("seek", "shop", "end"), ("undo", "shop"), ("reset", "shop"), ("undo", "shop")):
+        done = second("offsets", *words, "--config", file)
+        assert done.returncode == 0, done.stderr
+    assert not second.state.exists()
+    shop.execute("insert into orders values (1000, 1)")
+    first.catch_up(first.connector(shop, remote.section))
+    assert (first.ops().count("r"), first.ops().count("c")) == (100, 1)
+    assert "reset" in first("offsets", "show", "shop").stdout
+
+
+def test_an_offset_of_the_state_folder_moves_in_when_the_file_names_a_store(
+    shop: OwnPostgres, remote: Place, machines: tuple[Machine, Machine]
+) -> None:
+    first, _ = machines
+    first.catch_up(first.connector(shop, {"type": "sqlite"}))
+    shop.execute("insert into orders values (1000, 1)")
+    first.catch_up(first.connector(shop, remote.section))
+    assert (first.ops().count("r"), first.ops().count("c")) == (100, 1)
+    listed = first("offsets", "list").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == ["NAME", "shop"]
+    first("offsets", "reset", "shop")
+    first.catch_up(first.connector(shop, remote.section))
+    assert first.ops().count("r") == 201
+
+
+def test_check_says_where_offsets_are_kept_and_what_would_stay_behind(
+    shop: OwnPostgres, remote: Place, machines: tuple[Machine, Machine]
+) -> None:
+    first, _ = machines
+    found = first("check", first.write(first.connector(shop, remote.section)))
+    assert found.returncode == exits.DONE, found.stdout
+    assert f"ok    shop: offsets are kept in {remote.type} {remote.address}" in found.stdout
+    assert "warn  shop: the versions of events are kept in the state folder" in found.stdout
+
+
+def test_a_store_that_cannot_be_reached_is_found_by_check_and_ends_a_run_in_one_sentence(
+    shop: OwnPostgres, remote: Place, machines: tuple[Machine, Machine]
+) -> None:
+    first, _ = machines
+    connector = {**first.connector(shop, {**remote.section, "port": 1}), "errors": {"retry_for_s": 0}}
+    found = first("check", first.write(connector))
+    assert found.returncode == exits.FINDINGS
+    assert f"fail  shop: cannot reach {remote.type} {remote.section['host']}:1" in found.stdout
+    done = first("run", first.write(connector))
+    assert done.returncode == exits.RETRIES_ENDED
+    assert f"cannot reach {remote.type} {remote.section['host']}:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_offsets_in_a_captured_database_are_warned_of(shop: OwnPostgres, machines: tuple[Machine, Machine]) -> None:
+    first, _ = machines
+    source = shop.connector()["source"]
+    section = {key: source[key] for key in ("type", "host", "port", "database", "user")}
+    found = first("check", first.write(first.connector(shop, section)))
+    assert 'exclude their tables: "tables": ["!public.tailrace_*"]' in found.stdout
+    connector = first.connector(shop, section)
+    connector["source"]["tables"] = ["!public.tailrace_*"]
+    assert "exclude their tables" not in first("check", first.write(connector)).stdout
+    first.catch_up(connector)
+    assert set(first.ops()) == {"r"}
