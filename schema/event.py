@@ -99,8 +99,8 @@ def id_at(place: str) -> tuple[int, int]:
 class Batch(NamedTuple):
     """Events in commit order.
 
-    `position` is that of the last whole transaction in the batch, None while inside one. `snapshot` is progress
-    to store together with `position` (never without one). `size_bytes` is what the queue counts.
+    `position` covers every event up to the batch's end; None where that lies inside a transaction. `snapshot` is
+    progress to store together with `position` (never without one). `size_bytes` is what the queue counts.
     """
 
     events: list[Event]

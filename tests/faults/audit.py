@@ -178,7 +178,17 @@ def check(
     All entries behind `seen_seq` were committed when the stream had begun; `entered` gives an order of the log at or
     behind the commit of each entry.
     """
-    topics = read_topics(day, directory)
+    judge(day, read_topics(day, directory), first_shapes, seen_seq, glimpses, entered)
+
+
+def judge(
+    day: Day,
+    topics: "Topics",
+    first_shapes: Mapping[str, Shape],
+    seen_seq: int,
+    glimpses: list[Glimpse],
+    entered: dict[int, int],
+) -> None:
     truth = Truth(day, first_shapes, topics)
     for table, expected in truth.expected.items():
         name = next((topic for topic in topics if topic.endswith(f".{day.schema}.{table}")), None)
@@ -313,10 +323,10 @@ def _read_file(day: Day, path: Path) -> Iterator[Delivered]:
         reader = fastavro.reader(file)
         types = column_types(reader.writer_schema)
         for event in reader:
-            yield _delivered(day, plain(event), types)
+            yield delivered(day, plain(event), types)
 
 
-def _delivered(day: Day, event: dict[str, Any], types: Mapping[str, str]) -> Delivered:
+def delivered(day: Day, event: dict[str, Any], types: Mapping[str, str]) -> Delivered:
     value = event["value"]
     key = tuple(event["key"].values()) if event["key"] else ()
     if value is None:
@@ -329,7 +339,10 @@ def _delivered(day: Day, event: dict[str, Any], types: Mapping[str, str]) -> Del
 
 def column_types(schema: Any) -> dict[str, str]:
     """The Avro type of each column's non-null value, from the schema that an avro file carries."""
-    envelope = _record(next(field["type"] for field in schema["fields"] if field["name"] == "value"))
+    return types_in_envelope(_record(next(field["type"] for field in schema["fields"] if field["name"] == "value")))
+
+
+def types_in_envelope(envelope: Any) -> dict[str, str]:
     row = _record(next(field["type"] for field in envelope["fields"] if field["name"] == "before"))
     return {field["name"]: _plain_type(field["type"]) for field in row["fields"]}
 
