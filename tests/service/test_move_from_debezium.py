@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from tests.fold import read_events, settled
 from tests.kafka_servers import Kafka
 from tests.mysql_servers import MysqlDatabase
 from tests.oracle.live import LiveEngine
-from tests.servers import Database, Tailrace, until
+from tests.servers import Database, Tailrace, skip, until
 
 pytestmark = pytest.mark.oracle
 
@@ -232,6 +233,8 @@ def file_store(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def moves(tailrace: Tailrace) -> Iterator[Callable[[Database | MysqlDatabase, Mapping[str, str]], Move]]:
     """Makes moves whose engine and writers end with the test."""
+    if shutil.which("javac") is None:
+        skip("no JDK for Debezium's engine on this machine: install one, 17 or newer")
     made: list[Move] = []
 
     def make(database: Database | MysqlDatabase, properties: Mapping[str, str]) -> Move:
