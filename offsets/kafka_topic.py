@@ -100,10 +100,11 @@ class OffsetTopic:
                 if error is None:
                     silent_since = time.monotonic()
                     yield message
-                elif error.code() != KafkaError._PARTITION_EOF:
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    if (message.offset() or 0) >= end:
+                        return
+                elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # asked for a group that nobody joins
                     raise KafkaException(error)
-                elif (message.offset() or 0) >= end:
-                    return
             if time.monotonic() - silent_since > PATIENCE_S:
                 raise OffsetStoreFailed(
                     f"{self.place} cannot be read to its end: a connector that died has left a transaction open there",

@@ -50,18 +50,21 @@ def _schemas(table: Table, topic: str, source: Avro) -> Iterator[tuple[str, Avro
 
 
 def _refusing(forms: Sequence[Table], error: IncompatibleVersion) -> list[TableEncoder]:
+    table = forms[0].name
     log.warning(
-        f"{error}; its changes are put aside until a version is compatible again", table=forms[0].name, hint=error.hint
+        f"{error}; its changes are put aside until a version is compatible again",
+        table=table,
+        hint=f"{error.hint}; afterwards copy these rows again: tailrace snapshot NAME {table}",
     )
     return [RefusingEncoder(form, error.reason) for form in forms]
 
 
 def _widened(registry: Registry, forms: Sequence[Table], error: IncompatibleVersion) -> list[Table]:
     """Raises IncompatibleVersion where no wider form is left."""
-    assert error.latest is not None, "what is to be widened has a version before it"
-    wider = [widened(form, error.latest) for form in forms]
-    if wider != list(forms):
-        return wider
+    if error.latest is not None:
+        wider = [widened(form, error.latest) for form in forms]
+        if wider != list(forms):
+            return wider
     reasons = [*error.reasons, "no wider type of this column reads both"]
     registry.decide(error, "stop", None)
     raise IncompatibleVersion(error.subject, reasons, error.hint, schema=error.schema, latest=error.latest)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from threading import Lock
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 from urllib.parse import quote
 
 import structlog
@@ -173,7 +173,8 @@ class ConfluentRegistry:
         try:
             self._api.ask(doing, "POST", _path(subject), _body(text))
         except Conflict as conflict:
-            raise self._incompatible(subject, text, [conflict.reason]) from conflict
+            reasons = list(self._conflicts(subject, text)) or [conflict.reason]
+            raise self._incompatible(subject, text, reasons) from conflict
         # Not every answer has the version, and a follower may show it only once it has heard of it.
         deadline = time.monotonic() + _SHOWN_WITHIN_S
         while (found := self._look_up(subject, text)) is None:
@@ -199,15 +200,28 @@ class ConfluentRegistry:
             reasons,
             f"let this version in by PUT {self._api.url}/config/{_quoted(subject)} with "
             '{"compatibility": "NONE"}, start the connector, and set the level back; '
-            "or set registry.incompatible to what shall be done about it",
+            f"or set registry.incompatible to {_others(self._config.incompatible)}",
             schema=schema,
             policy=self._config.incompatible,
             latest=latest,
         )
 
+    def _conflicts(self, subject: str, text: str) -> Iterator[str]:
+        """In our words, with every version that is there: the registry may not say which column it means."""
+        schema = json.loads(text)
+        for known in self.versions(subject):
+            conflicts = diff(self.schema(known.id), schema).conflicts
+            yield from (f"{conflict} (since version {known.version})" for conflict in conflicts)
+
     def _latest(self, subject: str) -> Avro | None:
         answer = self._api.ask(f"read the latest version of {subject}", "GET", f"{_path(subject)}/latest")
         return None if answer is None else json.loads(_part(answer, "schema", str))
+
+
+def _others(policy: Policy) -> str:
+    """The ways to go on besides `policy`: ``"new_subject", "dead_letter" or "widen"``."""
+    *most, last = (f'"{other}"' for other in get_args(Policy) if other not in ("stop", policy))
+    return f"{', '.join(most)} or {last}"
 
 
 def _differences(latest: Avro | None, schema: Avro) -> list[str]:

@@ -50,14 +50,16 @@ class DeadLetter(NamedTuple):
     position: str
     error: str
     is_event: bool = False
+    headers: OtherKey = NO_OTHER
 
     @classmethod
     def of(cls, event: Event, error: str) -> "DeadLetter":
-        return cls(event.table, event.topic, event.key, event.value, place_of(event), error, is_event=True)
+        topic, table, key, value, _, headers = event
+        return cls(table, topic, key, value, place_of(event), error, is_event=True, headers=headers)
 
     def event(self) -> Event:
         """The event that it was; only where `is_event`."""
-        return Event(self.topic, self.table, self.key, self.value, id_at(self.position))
+        return Event(self.topic, self.table, self.key, self.value, id_at(self.position), self.headers)
 
     @property
     def schema_id(self) -> int | None:
@@ -97,8 +99,8 @@ def id_at(place: str) -> tuple[int, int]:
 class Batch(NamedTuple):
     """Events in commit order.
 
-    `position` is that of the last whole transaction in the batch, None while inside one. `snapshot` is progress
-    to store together with `position` (never without one). `size_bytes` is what the queue counts.
+    `position` covers every event up to the batch's end; None where that lies inside a transaction. `snapshot` is
+    progress to store together with `position` (never without one). `size_bytes` is what the queue counts.
     """
 
     events: list[Event]

@@ -16,7 +16,7 @@ import sinks
 from offsets.sqlite import SqliteConfig
 from schema.formats import FormatName
 from schema.registry import LocalConfig
-from service import secrets
+from service import exactly_once, secrets
 from service.problems import ConfigError, Problem, explain, nearest
 
 Policy = Literal["fail", "dlq"]
@@ -161,6 +161,7 @@ def validated(raw: dict[str, Any], file: Path) -> Connector:
         raise ConfigError.of(file, *problems, *explain(error, model)) from None
     if not problems:
         problems += [*_format_problems(connector), *_topic_problems(connector)]
+        problems += exactly_once.problems(connector.sink, connector.offsets)
     if problems:
         raise ConfigError.of(file, *problems, *secrets.problems(connector))
     return connector

@@ -1,21 +1,22 @@
 """Changes and events that could not be delivered, kept raw so that they can be delivered later."""
 
+import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from offsets.errors import OffsetStoreFailed
-from schema.event import DeadLetter, StoredLetter, id_at
+from schema.event import DeadLetter, OtherKey, StoredLetter, id_at
 
 TABLES = """
 create table if not exists dead_letter (
     id integer primary key autoincrement, connector text not null, failed_at_ms integer not null,
     table_name text not null, topic text not null, key blob, value blob,
-    position text not null, error text not null, is_event integer not null,
+    position text not null, error text not null, is_event integer not null, headers text not null default '[]',
     attempt integer not null default 1, superseded_by text, published integer not null default 0
 );
 create unique index if not exists dead_letter_of_row
@@ -24,7 +25,7 @@ create unique index if not exists dead_letter_of_row
 BUSY_TIMEOUT_S = 30.0
 MINUTE_MS = 60_000
 
-_LETTER = "table_name, topic, key, value, position, error, is_event"
+_LETTER = "table_name, topic, key, value, position, error, is_event, headers"
 _STORED = f"id, connector, failed_at_ms, attempt, superseded_by, {_LETTER}"
 _OLD = "dead_letter_before"
 _OLD_IS_EVENT = "replace(position, '/', '') not glob '*[^0-9]*' and position glob '*/*' and position not glob '*/*/*'"
@@ -104,8 +105,8 @@ class DeadLetters:
                 elif limits is not None:
                     self._refuse_more(connector, letter, limits)
                 db.execute(
-                    f"insert into dead_letter (connector, failed_at_ms, {_LETTER}) values (?,?,?,?,?,?,?,?,?)",
-                    (connector, self._now_ms(), *letter),
+                    f"insert into dead_letter (connector, failed_at_ms, {_LETTER}) values (?,?,?,?,?,?,?,?,?,?)",
+                    (connector, self._now_ms(), *letter[:-1], _to_json(letter.headers)),
                 )
             # It was taken for delivered when it was handed to the sink.
             db.execute(
@@ -166,7 +167,7 @@ class DeadLetters:
         query = f"select {_STORED} from dead_letter where connector = ? and {condition} order by id"
         with self._reported(f"read the dead letters of connector {connector}"):
             rows = self._db.execute(query, (connector,)).fetchall()
-        return [StoredLetter._make((*row[:5], DeadLetter._make((*row[5:-1], bool(row[-1]))))) for row in rows]
+        return [StoredLetter._make((*row[:5], _letter(row[5:]))) for row in rows]
 
     def _refuse_more(self, connector: str, letter: DeadLetter, limits: Limits) -> None:
         kept, recent = self._db.execute(
@@ -212,3 +213,13 @@ class DeadLetters:
                 f"cannot {doing} in {self.path}: {error}",
                 "check that the disk has room and that the state folder can be written",
             ) from error
+
+
+def _letter(row: Sequence[Any]) -> DeadLetter:
+    *raw, is_event, headers = row
+    other_keys = tuple((name, bytes.fromhex(key)) for name, key in json.loads(headers))
+    return DeadLetter._make((*raw, bool(is_event), other_keys))
+
+
+def _to_json(headers: OtherKey) -> str:
+    return json.dumps([(name, key.hex()) for name, key in headers])

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import offsets
 from offsets.base import OffsetStore
 from offsets.history import Stored
-from service import config, exits, secrets
+from service import config, exactly_once, exits, secrets
 from service.problems import ConfigError
 from service.refused import Refused
-from service.state import State
+from service.state import FILE, State
 
 LOCAL = "sqlite"
 
@@ -22,7 +22,8 @@ def open_store(connector: config.Connector, state: State | None) -> OffsetStore:
         assert state is not None
         return state.offsets()
     with exits.about(connector.name):
-        store: OffsetStore = offsets.load(connector.offsets_type)(secrets.resolve(connector.offsets))
+        shared = exactly_once.shared(secrets.resolve(connector.sink)) if exactly_once.asked_for(connector.sink) else {}
+        store: OffsetStore = offsets.load(connector.offsets_type)(secrets.resolve(connector.offsets), **shared)
     return store
 
 
@@ -71,7 +72,7 @@ def store_of(connector: str, directory: Path, file: Path | None, create: bool = 
     if file is not None:
         found = load_named(connector, file)
         state = None
-        if found.offsets_type == LOCAL or (directory / "tailrace.db").exists():
+        if found.offsets_type == LOCAL or (directory / FILE).exists():
             state = State.open(directory, create=create)
         with closing(open_store(found, state)) as store:
             yield Kept(store, state)

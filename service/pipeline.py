@@ -46,10 +46,12 @@ class Pipeline:
         dead_letter: Callable[[DeadLetter], None] | None = None,
         requests: SnapshotRequests | None = None,
         letters: LetterBox | None = None,
+        atomic: bool = False,
     ) -> None:
         """`dead_letter` takes what the sink rejects; without it a rejection is an error like any other.
 
         `requests` are the copies that an operator asks for; `letters` are all that the connector ever put aside.
+        `atomic`: whoever saves a position commits what was written, so that it has to cover all of that.
         """
         self.connector = connector
         self.source = source
@@ -60,6 +62,7 @@ class Pipeline:
         self.dead_letter = dead_letter
         self.requests = requests
         self.letters = letters
+        self.atomic = atomic
         self.checkpoints = 0
         self._queue = BatchQueue(delivery.queue_bytes)
         self._held: Batch | None = None  # read, but the queue had no room yet
@@ -120,16 +123,21 @@ class Pipeline:
         """One step of delivery: accept a batch, and checkpoint when it is time. False where nothing waited."""
         batch = self._queue.get(timeout_s)
         if batch is not None:
+            if batch.position is None and self._is_due():
+                self.checkpoint()  # the last moment at which a position covers all that was written
             self._write(batch)
             self._snapshot.update(batch.snapshot)
-            self._accepted = batch.position or self._accepted
+            self._accepted = batch.position or (None if self.atomic else self._accepted)
             if self._noting and self._noting[0][0] is batch:
                 self._noted += self._noting.popleft()[1]
-        if self._accepted is not None and self.clock() - self._checkpointed_at >= self.delivery.flush_interval_s:
+        if self._is_due():
             self.checkpoint()
         elif batch is None:
             self.sink.flush()  # a pause: a sink may now publish what has waited long enough
         return batch is not None
+
+    def _is_due(self) -> bool:
+        return self._accepted is not None and self.clock() - self._checkpointed_at >= self.delivery.flush_interval_s
 
     def _write(self, batch: Batch) -> None:
         """Accept the batch; by policy an event that the sink rejects is put aside, durably, and the rest follows."""

@@ -35,7 +35,7 @@ def _findings(connector: config.Connector) -> Iterator[Finding]:
     try:
         check_sink = getattr(sinks.load(connector.sink_type), "check", None)
         if check_sink is not None:
-            yield from check_sink(secrets.resolve(connector.sink), _topics(connector))
+            yield from check_sink(secrets.resolve(connector.sink), [*_topics(connector), *_letter_topic(connector)])
     except SinkError as error:
         yield Finding("fail", str(error), error.hint)
     try:
@@ -60,3 +60,9 @@ def _topics(connector: config.Connector) -> Sequence[Topic]:
     except Exception:  # noqa: BLE001 (whatever it is, the source's own check meets it again)
         return ()
     return found
+
+
+def _letter_topic(connector: config.Connector) -> Iterator[Topic]:
+    """A change that no event can hold is a letter without a key."""
+    if connector.errors.dead_letter_topic is not None:
+        yield Topic(connector.errors.dead_letter_topic, has_keys=False)

@@ -22,7 +22,7 @@ import structlog
 
 import connectors
 from offsets.errors import ConnectorRunning
-from service import __version__, config, exits, logs, secrets
+from service import __version__, config, exactly_once, exits, logs, secrets
 from service.backoff import Backoff
 from service.dead_letters import Limits
 from service.letter_box import LetterBox
@@ -127,6 +127,9 @@ class _Attempts:
                 **({"refused": letters.put} if connector.puts_refused_aside else {}),
             )
             sink = build_sink(connector, registry)
+            atomic = exactly_once.asked_for(connector.sink)
+            if atomic:
+                exactly_once.join(connector.name, sink, offsets)
             pipeline = Pipeline(
                 connector.name,
                 source,
@@ -136,6 +139,7 @@ class _Attempts:
                 dead_letter=letters.put if connector.errors.rejected == "dlq" else None,
                 requests=requests,
                 letters=letters,
+                atomic=atomic,
             )
             self._checkpoints = lambda: pipeline.checkpoints
             pipeline.run(self._stop, self._until_caught_up)

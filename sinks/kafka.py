@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
+from offsets.kafka_transactions import Transactions
 from schema.event import Batch, Event, StoredLetter
 from schema.header_text import HeaderText
 from schema.preflight import Finding, Topic
@@ -13,7 +14,7 @@ from sinks.base import Schemas
 from sinks.claims import HEADER, Claims
 from sinks.errors import Rejected, SinkError
 from sinks.kafka_cluster import Cluster
-from sinks.kafka_config import LARGEST_BYTES, KafkaConfig
+from sinks.kafka_config import KafkaConfig
 from sinks.kafka_errors import REFUSED, TOO_LARGE, rejected
 from sinks.kafka_outbox import Headers, NotDelivered, Outbox
 
@@ -43,17 +44,29 @@ class KafkaSink:
     _refusing: ClassVar[set[tuple[str, str]]] = set()
     """(bootstrap_servers, topic) that refused a batch; known to the sinks that follow in this process."""
 
+    _refused: ClassVar[dict[tuple[object, ...], KafkaError]] = {}
+    """Events that ended a transaction, likewise known: they are rejected before they end another."""
+
     def __init__(self, config: KafkaConfig, schemas: Schemas) -> None:
         self._config = config
         self._headers: Headers = [(name, value.encode()) for name, value in config.headers.items()] or None
         self._header_text = HeaderText(schemas.schema)
         self._claims = Claims(config.claim_check.directory) if config.claim_check.directory else None
-        self._apart_above = min(config.batch_bytes, config.claim_check.above_bytes if self._claims else LARGEST_BYTES)
+        claimed_above = config.claim_check.above_bytes if self._claims else config.batch_bytes
+        self._apart_above = min(config.batch_bytes, claimed_above)
         self._alone_above: dict[str, int] = {}  # bytes, of every topic met; -1: each event goes alone
         self._alone_left: dict[str, int] = {}
         self._letter_topics: set[str] = set()
         self._cluster: Cluster | None = None
         self._outbox: Outbox | None = None
+        self._transactions: Transactions | None = None
+
+    def join(self, transactions: Transactions) -> None:
+        """Before `open`: write into these. Whoever owns them commits behind a flush, and what it committed is durable.
+
+        Every method may then raise OffsetError, too, where somebody else has opened the connector's transactions.
+        """
+        self._transactions = transactions
 
     @staticmethod
     def check(config: KafkaConfig, topics: Sequence[Topic]) -> Iterator[Finding]:
@@ -68,11 +81,12 @@ class KafkaSink:
             self._claims.open()
         self._cluster = Cluster(self._config)
         self._cluster.reach()
-        self._outbox = _new_outbox(self._config, self._cluster)
+        self._outbox = _new_outbox(self._config, self._cluster, self._transactions)
 
     def write(self, batch: Batch) -> None:
         assert self._outbox is not None
         produce, headers, alone_above = self._outbox.produce, self._headers, self._alone_above
+        self._outbox.begin()
         try:
             for event in batch.events:
                 topic, _, key, value, _, moved = event
@@ -92,10 +106,11 @@ class KafkaSink:
 
     def write_letters(self, topic: str, letters: Sequence[StoredLetter]) -> None:
         """Each alone. One that the topic refuses, for it is as large as its event was, goes without its value."""
-        assert self._cluster is not None
+        assert self._cluster is not None and self._outbox is not None
         if topic not in self._letter_topics:
             self._cluster.prepare([topic], settings=kafka_letters.TOPIC)
             self._letter_topics.add(topic)
+        self._outbox.begin()
         try:
             for letter in letters:
                 try:
@@ -144,7 +159,8 @@ class KafkaSink:
             claim = self._claims.keep(event)
             sent = event._replace(value=claim.value())
             headers.append((HEADER, claim.pointer()))
-        if len(sent.value or b"") + len(sent.key or b"") <= self._alone_above[event.topic]:
+        fits = len(sent.value or b"") + len(sent.key or b"") <= self._config.batch_bytes
+        if fits and not self._alone_left.get(event.topic):
             return self._outbox.put(sent, headers)
         try:
             self._write_alone(sent, headers)
@@ -155,6 +171,8 @@ class KafkaSink:
     def _write_alone(self, event: Event, headers: Headers) -> None:
         """Accept one event durably, or raise Rejected."""
         assert self._outbox is not None
+        if refusal := self._refused.get(self._identity(event)):
+            raise self._rejected(event, refusal)
         self._outbox.settle()
         try:
             self._outbox.put(event, headers)
@@ -172,15 +190,24 @@ class KafkaSink:
     def _reject(self, event: Event, failure: NotDelivered) -> None:
         """Everything else is acknowledged, so that the producer that this event ended can be replaced here."""
         assert self._outbox is not None and self._cluster is not None
-        self._outbox.close()
-        self._outbox = _new_outbox(self._config, self._cluster)
         if event.topic in self._alone_left:
             self._alone_left[event.topic] = ALONE_AFTER_REFUSAL
-        error = rejected(failure.error, event)
+        if self._transactions is None:
+            self._outbox.close()
+            self._outbox = _new_outbox(self._config, self._cluster)
+        elif self._transactions.ended():  # and what was accepted before the event is gone with it
+            self._refused[self._identity(event)] = failure.error
+            raise self._cluster.error(failure.error, event.topic) from failure
+        raise self._rejected(event, failure.error) from failure
+
+    def _rejected(self, event: Event, error: KafkaError) -> SinkError:
+        told = rejected(error, event)
         fails = self._config.oversize == "fail" and event.topic not in self._letter_topics
-        if fails and failure.error.code() in TOO_LARGE:
-            raise SinkError(str(error), error.hint) from failure
-        raise error from failure
+        return SinkError(str(told), told.hint) if fails and error.code() in TOO_LARGE else told
+
+    def _identity(self, event: Event) -> tuple[object, ...]:
+        """The same for an event that is read again."""
+        return self._config.bootstrap_servers, event.topic, event.id, len(event.value or b"")
 
     def _error(self, failure: NotDelivered) -> SinkError:
         assert self._cluster is not None
@@ -189,8 +216,8 @@ class KafkaSink:
         return self._cluster.error(failure.error, failure.topic)
 
 
-def _new_outbox(config: KafkaConfig, cluster: Cluster) -> Outbox:
+def _new_outbox(config: KafkaConfig, cluster: Cluster, transactions: Transactions | None = None) -> Outbox:
     try:
-        return Outbox(config, cluster.reach)
+        return Outbox(config, cluster.reach, transactions)
     except KafkaException as error:
         raise cluster.error(error.args[0]) from error

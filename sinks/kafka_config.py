@@ -23,6 +23,7 @@ _OWN_KEYS = {
     "compression.type": "compression",
     "compression.codec": "compression",
     "allow.auto.create.topics": "topics.create",
+    "transaction.timeout.ms": "transaction_timeout_s",
 }
 _FIXED = {
     **KafkaClient.fixed,
@@ -33,7 +34,7 @@ _FIXED = {
     "message.send.max.retries": "events could overtake one that was given up",
     "queuing.strategy": "events could overtake each other",
     "delivery.report.only.error": "errors could be lost",
-    "transactional.id": "events here are not written in transactions",
+    "transactional.id": "it is made from the connector's name, where sink.exactly_once is true",
 }
 _BYTES = ("batch.size", "message.max.bytes")
 
@@ -80,6 +81,16 @@ class KafkaConfig(KafkaClient):
     delivery_timeout_s: float = Field(
         default=120, gt=0, description="How long brokers may acknowledge nothing before we connect anew, in seconds."
     )
+    exactly_once: bool = Field(
+        default=False,
+        description="Commit events and their offset in one Kafka transaction, so that a reader of committed events sees"
+        " each once. The offsets are to be in Kafka, on the same cluster.",
+    )
+    transaction_timeout_s: float = Field(
+        default=900,
+        ge=1,
+        description="With exactly_once: how long one database transaction may take to be delivered, in seconds.",
+    )
     headers: Mapping[str, str] = Field(default={}, description="Headers of every event, by name.")
     context_headers: bool = Field(default=True, description="Debezium's __debezium.context.* on every event.")
     topics: KafkaTopics = Field(default=KafkaTopics(), description="Topics that are not there yet.")
@@ -123,5 +134,13 @@ class KafkaConfig(KafkaClient):
             "enable.gapless.guarantee": True,
             "message.timeout.ms": 0,
             "allow.auto.create.topics": False,
-            "delivery.report.only.error": True,
         }
+
+    def transactional(self) -> dict[str, Any]:
+        """What a producer is made of whose events are seen with their offset or not at all; also secret.
+
+        A gap ends its transaction in any case, and so does an event that waits for as long as that may last.
+        """
+        needless = ("enable.gapless.guarantee", "message.timeout.ms")
+        settings = {name: value for name, value in self.producer().items() if name not in needless}
+        return {**settings, "transaction.timeout.ms": int(self.transaction_timeout_s * 1000)}

@@ -1,13 +1,16 @@
-"""One idempotent producer, from its first event to its first error."""
+"""One producer, idempotent or in transactions, from its first event to its first error."""
 
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from offsets.kafka_client import reason
+from offsets.kafka_reports import Reports, cause_of
+from offsets.kafka_transactions import FENCED, Transactions
 from schema.event import Event
 from sinks.errors import SinkUnavailable
 from sinks.kafka_config import KafkaConfig
@@ -33,21 +36,34 @@ class Outbox:
     """What waits for an acknowledgement. After an error only `close` is called.
 
     `produce` is librdkafka's own, for the hot path: BufferError and KafkaException mean that the event was not taken,
-    and `put` says why or waits for room. Reports come for errors only, during `put`, `serve` and `settle`.
+    and `put` says why or waits for room. Reports come for errors only, during `put`, `serve` and `settle`. Where the
+    events go into transactions that somebody else has opened or the brokers have ended, these raise OffsetError.
     """
 
-    def __init__(self, config: KafkaConfig, ask: Callable[[], object]) -> None:
-        """`ask` raises SinkError where the cluster does not answer. Raises KafkaException for settings it refuses."""
+    def __init__(
+        self, config: KafkaConfig, ask: Callable[[], object], transactions: Transactions | None = None
+    ) -> None:
+        """`ask` raises SinkError where the cluster does not answer. Raises KafkaException for settings it refuses.
+
+        With `transactions` events go into them; whoever owns them commits, aborts and closes.
+        """
         self._servers = config.bootstrap_servers
         self._patience_s = config.delivery_timeout_s
         self._ask = ask
-        self._first: tuple[KafkaError, Message] | None = None
         self._fatal: KafkaError | None = None
-        self._trouble: KafkaError | None = None
-        self._producer = Producer(
-            {**config.producer(), "on_delivery": self._keep_first, "error_cb": self._remember_trouble}
-        )
+        self._transactions = transactions
+        self._reports = transactions.reports if transactions else Reports()
+        if transactions is None:
+            settings: dict[str, Any] = {**config.producer(), **self._reports.callbacks()}
+            self._producer = Producer(settings)
+        else:
+            self._producer = transactions.producer
         self.produce = self._producer.produce
+
+    def begin(self) -> None:
+        """Open the transaction that the next events go into. Raises OffsetError."""
+        if self._transactions is not None:
+            self._transactions.begin()
 
     def put(self, event: Event, headers: Headers) -> None:
         """Take one event, waiting for room as long as others are acknowledged. Raises NotDelivered, SinkError."""
@@ -59,7 +75,7 @@ class Outbox:
                 self.serve(POLL_S)
                 self._bear(stall, len(self._producer))
             except KafkaException as error:
-                if error.args[0].code() != KafkaError._FATAL:
+                if error.args[0].code() not in (KafkaError._FATAL, KafkaError._STATE):
                     raise NotDelivered(error.args[0], event.topic) from error
                 self._fatal = error.args[0]
                 self.settle()  # the report of the event that it began with is on its way
@@ -74,31 +90,42 @@ class Outbox:
         stall = _Stall()
         while left := self._call(self._producer.flush, POLL_S):
             self._raise_first()
+            self._raise_ended()
             self._bear(stall, left)
         self._raise_first()
         if self._fatal is not None:
+            self._raise_ended()
             raise NotDelivered(self._fatal, "")
 
     def close(self) -> None:
         """Send nothing more."""
+        if self._transactions is not None:
+            return
         with suppress(KafkaException, SystemError):
             self._producer.purge()
             self._producer.close()
 
     def _call(self, call: Callable[[float], int], timeout_s: float) -> int:
-        """What is left. A fatal error is raised by librdkafka's binding, in midst of the reports that explain it; a
-        report that is called while it is raised makes it a SystemError."""
+        """What is left."""
         try:
             return call(timeout_s)
         except (KafkaException, SystemError) as error:
-            cause = error if isinstance(error, KafkaException) else error.__cause__
-            self._fatal = cause.args[0] if isinstance(cause, KafkaException) else KafkaError(KafkaError._FATAL)
+            self._fatal = cause_of(error)
             return len(self._producer)
 
     def _raise_first(self) -> None:
-        if self._first is not None:
-            error, message = self._first
+        if self._reports.first is not None:
+            error, message = self._reports.first
             raise NotDelivered(error, message.topic() or "")
+
+    def _raise_ended(self) -> None:
+        """What has ended the transaction, if no event's report tells it. Raises NotDelivered, OffsetError."""
+        ended = self._transactions.ended() if self._transactions else None
+        if ended is None or self._transactions is None:
+            return
+        if ended.code() in FENCED:
+            raise self._transactions.error(ended)
+        raise NotDelivered(ended, "")
 
     def _bear(self, stall: "_Stall", left: int) -> None:
         """Say once that nothing moves; give up where that has lasted too long."""
@@ -112,17 +139,9 @@ class Outbox:
             )
         if stalled_s >= TELL_AFTER_S and not stall.told:
             stall.told = True
-            why = f": {reason(self._trouble)}" if self._trouble else ""
+            trouble = self._reports.trouble
+            why = f": {reason(trouble)}" if trouble else ""
             log.warning(f"Kafka at {self._servers} acknowledges nothing{why}; it is tried again")
-
-    def _keep_first(self, error: KafkaError, message: Message) -> None:
-        # No call in here: a fatal error may be set already, see _call.
-        if self._first is None:
-            self._first = error, message
-
-    def _remember_trouble(self, error: KafkaError) -> None:
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:
-            self._trouble = error
 
 
 class _Stall:

@@ -46,6 +46,7 @@ STORE_SECTIONS = {
     "postgres": "Keys of a Postgres offset store",
     "mysql": "Keys of a MySQL or MariaDB offset store",
     "redis": "Keys of a Redis offset store",
+    "kafka": "Keys of a Kafka offset store",
 }
 
 

@@ -127,6 +127,14 @@ class Changes:
         self.group.taken = self.group.nth
         return taken
 
+    def take_whole(self) -> list[Event]:
+        """Likewise, but what is there of the open transaction stays for the next call."""
+        at = len(self.events)
+        while at and self.events[at - 1].id[0] == self.group.order:
+            at -= 1
+        taken, self.events = self.events[:at], self.events[at:]
+        return taken
+
     def take_back(self, nth: int) -> bool:
         """The transaction's events from its `nth` on were rolled back. False where some of them are taken already."""
         group = self.group

@@ -243,18 +243,19 @@ class MysqlSource:
         return self._changes.copied(copied, source, BATCH_BYTES)
 
     def _batch(self, size: int, progress: dict[str, str]) -> Batch | None:
-        events = self._changes.take()
-        end = self._decoder.end
-        position = None
+        decoder, end = self._decoder, self._decoder.end
         is_due = self._is_new or self._snapshot.has_noted or self._has_shapes()
-        if end != self._returned or progress or is_due:
-            position = Position(self._decoder.end_order, str(end), self._opened().origin)
-            shapes = self._tables.noted(self._decoder.end_order)
-            progress = shapes | self._decoder.noted | self._snapshot.noted() | progress
-            self._returned = end
-            self._idle_at = time.monotonic()
-            self._is_new = False
-        return Batch(events, position, size, progress) if events or position else None
+        is_cut = decoder.inside and self._changes.group.taken > 0
+        if is_cut or not (end != self._returned or progress or is_due):
+            events = self._changes.take()
+            return Batch(events, None, size, {}) if events else None
+        position = Position(decoder.end_order, str(end), self._opened().origin)
+        events = self._changes.take_whole() if decoder.inside else self._changes.take()
+        progress = self._tables.noted(decoder.end_order) | decoder.noted | self._snapshot.noted() | progress
+        self._returned = end
+        self._idle_at = time.monotonic()
+        self._is_new = False
+        return Batch(events, position, size, progress)
 
     def _has_shapes(self) -> bool:
         """Worth a position of their own, which a batch that ends inside a transaction has not."""

@@ -23,7 +23,8 @@ from schema.event import NEW_KEY, NO_OTHER, OLD_KEY, DeadLetter, Event, OtherKey
 class Decoder:
     """Holds the tables that the stream has announced and the open transaction; appends to `events`.
 
-    `end_lsn` is the position behind the last whole transaction; `inside` says that one is open. `decode` raises
+    `end_lsn` is the position behind the last whole transaction; `inside` says that one is open, `is_cut` that some of
+    its events were taken. `decode` raises
     MalformedFrame, SchemaError, psycopg.Error (the catalogue is asked where a table's shape is new).
     """
 
@@ -51,6 +52,7 @@ class Decoder:
         self.end_lsn = end_lsn
         self._changes = {INSERT: self._insert, UPDATE: self._update, DELETE: self._delete}
         self.inside = False
+        self.is_cut = False
         self.events: list[Event] = []
         self.marks: set[str] = set()
 
@@ -61,6 +63,15 @@ class Decoder:
     def take_events(self) -> list[Event]:
         """What was decoded since the last call."""
         events, self.events = self.events, []
+        self.is_cut |= self.inside and bool(events) and events[-1].id[0] == self._commit_lsn
+        return events
+
+    def take_whole(self) -> list[Event]:
+        """Likewise, but what is there of an open transaction stays for the next call."""
+        at = len(self.events)
+        while self.inside and at and self.events[at - 1].id[0] == self._commit_lsn:
+            at -= 1
+        events, self.events = self.events[:at], self.events[at:]
         return events
 
     def decode(self, frame: bytes) -> bool:
@@ -129,7 +140,7 @@ class Decoder:
         self._snapshot.begin(self._xid, self._commit_lsn)
 
     def _commit(self, frame: bytes) -> bool:
-        self.inside = False
+        self.inside = self.is_cut = False
         self.end_lsn = pgoutput.commit(frame).end_lsn
         return self._snapshot.passed(self.end_lsn)
 

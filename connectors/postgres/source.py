@@ -172,16 +172,16 @@ class PostgresSource:
         return self._batch(size, self._snapshot.delivered())
 
     def _batch(self, size: int, progress: dict[str, str]) -> Batch | None:
-        events = self._decoder.take_events()
         end_lsn = self._decoder.end_lsn
-        position = None
-        if end_lsn > self._returned_lsn or progress or self._is_new or self._snapshot.has_noted:
-            position = Position(end_lsn, format_lsn(end_lsn), self._origin)
-            progress = self._snapshot.noted() | progress
-            self._returned_lsn = end_lsn
-            self._idle_at = time.monotonic()
-            self._is_new = False
-        return Batch(events, position, size, progress) if events or position else None
+        is_due = end_lsn > self._returned_lsn or progress or self._is_new or self._snapshot.has_noted
+        if self._decoder.is_cut or not is_due:
+            events = self._decoder.take_events()
+            return Batch(events, None, size, {}) if events else None
+        self._returned_lsn = end_lsn
+        self._idle_at = time.monotonic()
+        self._is_new = False
+        position = Position(end_lsn, format_lsn(end_lsn), self._origin)
+        return Batch(self._decoder.take_whole(), position, size, self._snapshot.noted() | progress)
 
     def _decode_frames(self, timeout_s: float) -> int:
         """Decode until a batch is full, or nothing more comes soon: the size of what was decoded, in bytes."""

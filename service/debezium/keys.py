@@ -61,7 +61,9 @@ RULES: dict[str, Rule] = {
     "errors.retry.timeout": Rule(_DIFFERS, "errors.retry_for_s says how long a retryable error may last (900 s)"),
     "errors.retry.delay.max.ms": _TUNING,
     "errors.max.retries": Rule(_DIFFERS, "errors.retry_for_s says how long a retryable error may last (900 s)"),
-    "exactly.once.support": Rule(_DECIDE, "delivery is at least once unless the sink is set otherwise", ("requested",)),
+    "exactly.once.support": Rule(
+        _DECIDE, "events come at least once unless sink.exactly_once is set, with offsets in Kafka", ("requested",)
+    ),
     "transaction.boundary": _TUNING,
     "topic.creation.enable": _CONNECT,
     "database.ssl.keystore.password": Rule(_I, "belongs to a Java key store, which is not read"),
@@ -141,7 +143,7 @@ RULES: dict[str, Rule] = {
     "gtid.source.filter.dml.events": Rule(_DECIDE, "changes are delivered whichever server they began on"),
     "gtid.ignore.on.recovery": Rule(_DIFFERS, "a server with GTIDs is resumed by GTIDs", ("false",)),
     "gtid.new.channel.position": Rule(_DIFFERS, "what follows the stored GTIDs is delivered, of every channel"),
-    "enable.time.adjuster": Rule(_I, "years come as the server stored them"),
+    "enable.time.adjuster": Rule(_DIFFERS, "the years 0 to 99 are these, not those from 1970 to 2069", ("false",)),
     "connector.adapter": _CONNECT,
     "provider": _CONNECT,
     "predicates": _TRANSFORM,

@@ -13,7 +13,7 @@ import pytest
 
 from connectors.errors import SourceError
 from offsets.position import Offset
-from schema.event import DeadLetter
+from schema.event import NEW_KEY, OLD_KEY, DeadLetter
 from tests.contract.engines import Engine, MysqlEngine, PostgresEngine, Reading, Shop, folded, rows_of
 from tests.mysql_servers import MysqlDatabase
 from tests.servers import Database, until
@@ -63,6 +63,10 @@ class SourceSuite:
             assert read.ops() == ["c", "d", None, "c"]
             assert [read.key(event)["id"] for event in read.events] == [1, 1, 1, 2]
             assert values[3]["after"] == {"id": 2, "v": "a"}
+            created, deleted, tombstone, again = read.events
+            assert created.headers == ()
+            assert deleted.headers == tombstone.headers == ((NEW_KEY, again.key),)
+            assert again.headers == ((OLD_KEY, deleted.key),)
 
     def test_a_table_without_a_key_gives_events_without_one(self, shop: Shop) -> None:
         shop.engine.execute("create table t (v varchar(20))")

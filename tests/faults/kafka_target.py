@@ -8,19 +8,16 @@ import struct
 import subprocess
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
-from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
-import fastavro
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from tests.faults.audit import Delivered, Topics, column_types, delivered
+from tests.faults.audit import Delivered, Topics
+from tests.faults.kafka_day import Reader
 from tests.faults.workload import Day
-from tests.fold import plain
 from tests.kafka_servers import KafkaRecord, Node, OwnKafka
 from tests.registry_servers import Registry
 from tests.rigs import finish
@@ -41,7 +38,6 @@ class KafkaTarget:
         self._registry = registry
         self._random = Random(seed)
         self._starting: subprocess.Popen[str] | None = None
-        self._versions = cache(self._fetch)
         nodes = len(kafka.server.nodes)
         self.sink: Mapping[str, Any] = {
             "type": "kafka",
@@ -57,7 +53,8 @@ class KafkaTarget:
         return {topic: self._count(topic) for topic in self._topics()}
 
     def read(self, day: Day) -> Topics:
-        return {topic: list(self._runs(day, topic)) for topic in self._topics()}
+        reader = Reader(day, self._registry.schema)
+        return {topic: list(self._runs(reader, topic)) for topic in self._topics()}
 
     def strikes(self) -> Sequence[tuple[Callable[[], None], int]]:
         return [(self._kill, 3), (self._restart, 1)]
@@ -98,7 +95,7 @@ class KafkaTarget:
         finally:
             consumer.close()
 
-    def _runs(self, day: Day, topic: str) -> Iterator[tuple[str, list[Delivered]]]:
+    def _runs(self, reader: Reader, topic: str) -> Iterator[tuple[str, list[Delivered]]]:
         firsts, producers = self._batches(topic)
         records = self._kafka.read(topic)
         assert [record.offset for record in records] == list(range(len(records))), f"{topic} has holes"
@@ -107,7 +104,7 @@ class KafkaTarget:
             return producers[bisect_right(firsts, record.offset) - 1]
 
         for id_, run in groupby(records, producer):
-            yield f"{topic}, producer {id_}", [self._delivered(day, topic, record) for record in run]
+            yield f"{topic}, producer {id_}", list(reader.read(list(run)))
 
     def _batches(self, topic: str) -> tuple[list[int], list[int]]:
         """The first offset of each batch, and its producer's id, from the log of the broker that leads."""
@@ -116,29 +113,6 @@ class KafkaTarget:
             batch for path in sorted((leader.folder / "data" / f"{topic}-0").glob("*.log")) for batch in _read(path)
         ]
         return [first for first, _ in batches], [producer for _, producer in batches]
-
-    def _delivered(self, day: Day, topic: str, record: KafkaRecord) -> Delivered:
-        types = self._version(record.value).types if record.value else {}
-        key, value = self._decoded(record.key), self._decoded(record.value)
-        return delivered(day, plain({"topic": topic, "key": key, "value": value}), types)
-
-    def _decoded(self, data: bytes | None) -> Any:
-        return fastavro.schemaless_reader(BytesIO(data[5:]), self._version(data).schema, None) if data else None
-
-    def _version(self, data: bytes) -> "Version":
-        assert data[0] == 0, "Confluent's magic byte"
-        return self._versions(int.from_bytes(data[1:5], "big"))
-
-    def _fetch(self, schema_id: int) -> "Version":
-        schema = self._registry.schema(schema_id)
-        return Version(fastavro.parse_schema(schema), column_types(schema) if schema["name"] == "Envelope" else {})
-
-
-class Version(NamedTuple):
-    """A schema that the registry has; of an envelope, the Avro type of each column."""
-
-    schema: Any
-    types: Mapping[str, str]
 
 
 def _read(path: Path) -> Iterator[tuple[int, int]]:

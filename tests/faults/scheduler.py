@@ -14,12 +14,12 @@ from types import FrameType
 from typing import Any
 from unittest.mock import patch
 
-from service import batch_queue, pipeline
+from service import batch_queue, letter_box, pipeline
 
 FOREVER_S = float("inf")
 TICK_S = 1e-6  # a clock that is looked at moves on
 STEPS_MAX = 50_000
-LINES_OF = {pipeline.__file__, batch_queue.__file__}
+LINES_OF = {pipeline.__file__, batch_queue.__file__, letter_box.__file__}
 
 
 class Killed(BaseException):

@@ -50,11 +50,11 @@ def simulate(seed: int, parts: Parts = MODEL) -> None:
     rng = Random(seed)
     log = write_log(rng, rng.choice((3, 6, 12)))
     world = World(rng, log, chunks=rng.choice((0, 0, 2)))
-    faults = _faults(rng)
+    faults = faults_of(rng)
     every_line = rng.random() < 0.1
     try:
         for _ in range(rng.randint(1, LIVES_MAX)):
-            live(world, parts, faults, _ending(rng, every_line), _fate(rng), every_line)
+            live(world, parts, faults, ending_of(rng, every_line), fate_of(rng), every_line)
         live_out(world, parts)
     except Violation as violation:
         raise explained(violation, world, f"seed {seed}", f"replay it with TAILRACE_SEED={seed}") from None
@@ -120,16 +120,16 @@ def explained(violation: Violation, world: World, where: str, how: str) -> Viola
     return Violation(violation.invariant, f"{where}: {violation} ({how})\n  {steps}")
 
 
-def _faults(rng: Random) -> Faults:
+def faults_of(rng: Random) -> Faults:
     """Each kind of fault is absent in about half of the seeds: some bugs show only where others are quiet."""
     rates = {kind: rng.choice((0.0, 0.0, 0.02, 0.1)) for kind in ("disconnect", "write", "flush", "save")}
     return Faults(**rates, stall=rng.choice((0.0, 0.0, 0.1, 0.5)))
 
 
-def _ending(rng: Random, every_line: bool) -> Ending:
+def ending_of(rng: Random, every_line: bool) -> Ending:
     steps = rng.choice((30, 100, 300)) * (10 if every_line else 1)
     return rng.choice((Ending(kill_at=rng.randint(1, steps)), Ending(stop_after=rng.randint(0, 12)), Ending()))
 
 
-def _fate(rng: Random) -> Fate:
+def fate_of(rng: Random) -> Fate:
     return Fate(rng.choice((0.0, rng.random(), 1.0)), rng.random() < 0.5, rng.random() < 0.5)

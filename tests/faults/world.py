@@ -71,8 +71,8 @@ class World:
         self.acked: Position | None = None
         self.scheduler = Scheduler(rng)
         self._heard_at_s = 0.0
-        self._expected = [event for transaction in log for event in events_of(transaction)]
-        self._index = {event.id: index for index, event in enumerate(self._expected)}
+        self.expected = [event for transaction in log for event in events_of(transaction)]
+        self._index = {event.id: index for index, event in enumerate(self.expected)}
         self._ends = [transaction.end_lsn for transaction in log for _ in events_of(transaction)]
         self._durable: set[int] = set()
         self._through = 0  # all events before this index are durable
@@ -129,26 +129,52 @@ class World:
         if key.startswith(b"row"):
             self._rows.add(key)
             return
-        index = self._index.get(event.id)
-        if index is None or self._expected[index] != event:
-            raise self.failed("I2", f"{event} was never committed")
-        if self._run_at is None and index > self._run_limit:
+        index = self._index_of(event)
+        if self._run_at is None and self._leaves_out(self._run_limit, index):
             raise self.failed("I4", f"a run begins at event {index}, behind the offset at {self._run_limit}")
-        if self._run_at is not None and index != self._run_at + 1:
+        if self._run_at is not None and (index <= self._run_at or self._leaves_out(self._run_at + 1, index)):
             raise self.failed("I4", f"event {index} follows event {self._run_at}")
         self._run_at = index
+        self._keep(index, key, in_order=not self.may_miss(index))
+
+    def land_alone(self, event: Event) -> None:
+        """An event is durable that is in no run."""
+        self._keep(self._index_of(event), event.key or b"", in_order=True)
+
+    def _keep(self, index: int, key: bytes, in_order: bool) -> None:
+        newest = self._newest.get(key, -1)
         if index not in self._durable:
-            if index < self._newest.get(key, -1):
-                raise self.failed("I3", f"event {index} of key {key!r} follows its event {self._newest[key]}")
-            self._newest[key] = index
+            if in_order and index < newest:
+                raise self.failed("I3", f"event {index} of key {key!r} follows its event {newest}")
+            self._newest[key] = max(index, newest)
         self._durable.add(index)
-        while self._through in self._durable:
-            self._through += 1
+
+    def is_safe(self, index: int) -> bool:
+        """The event may be forgotten by the database."""
+        return index in self._durable
+
+    def may_miss(self, index: int) -> bool:
+        """A run may leave the event out, and a later one, which has all that follows it too, may not."""
+        return False
+
+    def is_durable(self, index: int) -> bool:
+        return index in self._durable
+
+    def _leaves_out(self, first: int, end: int) -> bool:
+        return any(not self.may_miss(index) for index in range(first, end))
+
+    def _index_of(self, event: Event) -> int:
+        index = self._index.get(event.id)
+        if index is None or self.expected[index] != event:
+            raise self.failed("I2", f"{event} was never committed")
+        return index
 
     # the offset store
 
     def store(self, offset: Offset) -> None:
         self.offset = offset
+        while self._through < len(self.expected) and self.is_safe(self._through):
+            self._through += 1
         if self._covered() > self._through:
             raise self.failed("I5", f"stored {offset.position.order}, which covers event {self._through}, not durable")
         missing = set(snapshot_rows(int(offset.snapshot.get(TABLE, 0)))) - self._rows
@@ -199,8 +225,9 @@ class World:
             raise self.failed("drain", f"stored {stored}, acked {self.acked}")
 
     def check_complete(self) -> None:
-        if self._through < len(self._expected):
-            raise self.failed("I1", f"{self._expected[self._through]} was never delivered")
+        for index, event in enumerate(self.expected):
+            if not self.is_safe(index):
+                raise self.failed("I1", f"{event} was never delivered")
         missing = set(snapshot_rows(self.chunks)) - self._rows
         if missing:
             raise self.failed("I1", f"{missing} were never delivered")

@@ -106,6 +106,22 @@ def test_a_runner_that_ends_leaves_its_place_to_the_next(place: Place) -> None:
         assert store.holder("shop") is None
 
 
+def test_a_killed_runner_has_saved_what_returned_or_the_next_and_never_a_mixture(place: Place) -> None:
+    if place.type not in LOCKING:
+        return
+    with running(place, "save") as saver:
+        assert saver.stdout is not None
+        lines = [saver.stdout.readline() for _ in range(20)]
+        saver.send_signal(signal.SIGKILL)
+        returned = int([*lines, *saver.stdout][-1])
+        saver.wait()
+    with closing(place.open()) as store:
+        # What was under way when its process died is done or undone before anybody else may save.
+        offset = until(lambda: store.load("shop"), "the offset is there")
+    assert offset.position.order in (returned, returned + 1)
+    assert offset.snapshot == {"public.orders": str(offset.position.order)}
+
+
 def test_a_killed_server_has_the_last_save_that_returned_or_the_next_and_never_a_mixture(own: OwnServer) -> None:
     with running(own.place, "save") as saver:
         assert saver.stdout is not None

@@ -37,12 +37,14 @@ def nth(number: int) -> DeadLetter:
 
 
 def test_letters_are_kept_raw_and_in_order(dead: DeadLetters, tmp_path: Path) -> None:
-    letters = [LETTER, DeadLetter("public.log", "shop.public.log", None, None, "0/2", "no key")]
+    moved = LETTER._replace(position="100/2", headers=(("__debezium.newkey", b"\x00other"),))
+    letters = [LETTER, moved, DeadLetter("public.log", "shop.public.log", None, None, "0/2", "no key")]
     for letter in letters:
         dead.add("shop", letter)
     with closing(State.open(tmp_path).dead_letters()) as again:
         assert [stored.dead for stored in again.of("shop")] == letters
-        assert [stored.attempt for stored in again.of("shop")] == [1, 1]
+        assert [stored.attempt for stored in again.of("shop")] == [1, 1, 1]
+        assert again.of("shop")[1].dead.event().headers == moved.headers
         assert again.of("crm") == []
 
 

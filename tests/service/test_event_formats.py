@@ -82,3 +82,38 @@ def test_what_kafka_refuses_in_json_is_kept_as_it_was_made_and_replayed_in_json(
     replayed = tailrace("dlq", "replay", "json")
     assert replayed.returncode == exits.DONE, replayed.stderr
     assert [loaded(r.value)["after"]["id"] for r in delivered(kafka, "json")] == [2]
+
+
+def test_a_cloud_event_that_comes_again_has_the_id_it_had(postgres: Database, kafka: Kafka, tailrace: Tailrace) -> None:
+    postgres.execute("create table orders (id int primary key, note text)")
+    shop = connector(postgres, kafka, "cloudevents")
+    tailrace.catch_up(shop)
+    begins = tailrace("offsets", "show", "cloudevents").stdout
+    (position,) = re.findall(r"^position +(\S+)", begins, re.MULTILINE)
+    postgres.execute("insert into orders select n from generate_series(1, 3) n")
+    postgres.execute("update orders set id = id + 10")
+    tailrace.catch_up(shop)
+    assert tailrace("offsets", "seek", "cloudevents", position).returncode == exits.DONE
+    tailrace.catch_up(shop)
+    ids = [loaded(record.value)["id"] for record in delivered(kafka, "cloudevents") if record.value]
+    assert len(ids) == 18
+    assert ids[:9] == ids[9:]
+    assert len(set(ids)) == 9
+
+
+def test_a_format_and_claims_go_into_transactions_as_well(postgres: Database, kafka: Kafka, tailrace: Tailrace) -> None:
+    postgres.execute("create table orders (id int primary key, note text)")
+    claims = {"directory": str(postgres.folder / "claims"), "above_bytes": 1000}
+    offsets = {"type": "kafka", "bootstrap_servers": kafka.bootstrap, "topic": f"{kafka.prefix}_offsets"}
+    shop = {**connector(postgres, kafka, "json", claim_check=claims, exactly_once=True), "offsets": offsets}
+    tailrace.catch_up(shop)
+    postgres.execute("insert into orders values (1, 'a'), (2, repeat('large', 900))")
+    postgres.execute("update orders set id = 3 where id = 1")
+    tailrace.catch_up(shop)
+    records = delivered(kafka, "json")
+    assert [loaded(record.key)["id"] for record in records] == [1, 2, 1, 1, 3]
+    (claim,) = (
+        value["claim_check"] for record in records if (value := loaded(record.value)) and "claim_check" in value
+    )
+    kept = json.loads((postgres.folder / "claims" / claim["path"]).read_bytes())
+    assert (kept["after"]["id"], kept["after"]["note"]) == (2, 900 * "large")

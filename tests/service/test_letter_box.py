@@ -144,6 +144,17 @@ def test_a_stretch_that_comes_again_leaves_the_marks_as_they_were(shop: Connecto
     assert [letter.attempt for letter in shop.letters.of("shop")] == [2, 2]
 
 
+def test_a_rejection_found_by_the_sink_opened_next_supersedes_nothing_either(shop: Connector) -> None:
+    shop.deliver(bad(2))
+    shop.target.fails_to_flush = True
+    with pytest.raises(SinkUnavailable):
+        shop.deliver(event(3))
+    shop.target.fails_to_flush = False
+    shop.start()
+    shop.deliver(bad(3))
+    assert shop.marks() == [("2/0", None), ("3/0", None)]
+
+
 def test_a_letter_whose_event_comes_again_and_is_taken_is_gone_with_the_checkpoint(shop: Connector) -> None:
     shop.deliver(bad(2), bad(3, b"other"))
     shop.target.mended = True
@@ -162,12 +173,12 @@ def test_letters_are_published_once_in_the_order_they_came(shop: Connector) -> N
     assert shop.target.published == [1, 2, 3]
 
 
-def test_a_letter_in_a_transaction_that_is_still_open_is_published_once(shop: Connector) -> None:
-    shop.deliver(bad(2), to=None)
-    shop.pipeline.checkpoint()
-    shop.pipeline.checkpoint()
-    shop.deliver(event(3))
-    assert shop.target.published == [1]
+def test_letters_in_a_transaction_that_is_still_open_are_published_once(shop: Connector) -> None:
+    for number in (2, 3):
+        shop.deliver(bad(number), to=None)
+        shop.pipeline.checkpoint()
+    shop.deliver(event(4))
+    assert shop.target.published == [1, 2]
 
 
 def test_a_flush_that_fails_publishes_again(shop: Connector) -> None:

@@ -172,7 +172,7 @@ def test_a_version_that_is_refused_only_when_it_is_registered_is_an_incompatible
     postgres.execute("insert into orders values (3, 'third')")
     said = stops(tailrace, shop)
     assert f"{orders}: the new version is not compatible: " in said
-    assert "reader type: BYTES not compatible with writer type: INT" in said
+    assert "note changed from int to bytes (since version 1)" in said
     assert registry.versions(orders) == [1, 2]
     assert stored(tailrace) == before
     registry.require(orders, "BACKWARD")

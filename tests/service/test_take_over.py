@@ -3,6 +3,7 @@
 The engine is the real one, and writes through Confluent's converter and Kafka's own producer.
 """
 
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.mysql_servers import BY_NAME, MysqlDatabase
 from tests.oracle import make_goldens, make_mysql_goldens, mysql_goldens
 from tests.oracle.publisher import Publisher
 from tests.registry_servers import Registry
-from tests.servers import VERSIONS, Database, Tailrace, until
+from tests.servers import VERSIONS, Database, Tailrace, skip, until
 
 PARTITIONS = 3
 LAST_ROW = 99_999
@@ -34,6 +35,8 @@ OTHER_KEY = "public.by_index_and_key"
 @pytest.fixture
 def started(kafka: Kafka, registry: Registry, tmp_path: Path) -> Iterator[Callable[[Mapping[str, str]], Publisher]]:
     """Starts an engine that publishes under the test's prefix, which is the registry's too."""
+    if shutil.which("javac") is None:
+        skip("no JDK for Debezium's engine on this machine: install one, 17 or newer")
     registry.prefix = kafka.prefix
     running: list[Publisher] = []
 

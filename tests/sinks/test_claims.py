@@ -37,12 +37,12 @@ from tests.sinks.events import batch
 def die(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
+claims = {"directory": sys.argv[3], "above_bytes": 1000}
+sink = opened(sys.argv[1], claim_check=claims)
 if sys.argv[4] == "before the event goes out":
     Outbox.put = die
 else:
     os.fsync = die
-claims = {"directory": sys.argv[3], "above_bytes": 1000}
-sink = opened(sys.argv[1], claim_check=claims)
 sink.write(batch([change(sys.argv[2], 1, value=sys.stdin.buffer.read())]))
 """
 
@@ -159,6 +159,8 @@ def test_a_kill_between_file_and_event_leaves_one_whole_file_once_the_event_is_d
     command = [sys.executable, "-c", DIES_AT, kafka.bootstrap, topic, str(claims), moment]
     died = subprocess.run(command, input=photo(topic).value, capture_output=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    (left,) = files(claims)
+    assert left.name.startswith(".") == (moment == "before the file is durable")
     assert kafka.read(topic) == []
     deliver(kafka, claims, photo(topic, READ_AGAIN_AT_NS))
     (kept,) = files(claims)
