@@ -131,7 +131,7 @@ def test_a_letter_is_not_delivered_before_an_older_one_of_its_key(shop: Shop) ->
     said, refused = shop.dlq("replay", "2", "3", code=1)
     assert said == "delivered again: 1 (2)\n"
     assert "letter 3 of public.orders at 502/0 stays: letter 1 of the same key comes first" in refused
-    assert "replay or drop 1" in refused
+    assert "replay 1 with it, or drop it" in refused
     shop.dlq("drop", "1")
     assert shop.dlq("replay", "3")[0] == "delivered again: 1 (3)\n"
 
