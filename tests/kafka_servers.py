@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.mysql_servers import PROGRAMS
 from tests.rigs import Rigged, finish, free_port, installed
@@ -183,6 +183,11 @@ class Kafka:
     def delete_topic(self, name: str) -> None:
         self.admin.delete_topics([name])[name].result(READ_TIMEOUT_S)
         until(lambda: name not in self.topics(), f"the topic {name} is gone")
+
+    def grow_topic(self, name: str, partitions: int) -> None:
+        """To so many partitions altogether."""
+        self.admin.create_partitions([NewPartitions(name, partitions)])[name].result(READ_TIMEOUT_S)
+        until(lambda: self.topics()[name] == partitions, f"{name} has {partitions} partitions")
 
     def set_topic(self, name: str, **settings: str) -> None:
         """Change settings of a topic, by their own names: ``**{"min.insync.replicas": "2"}``."""
