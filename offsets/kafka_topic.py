@@ -54,7 +54,6 @@ class OffsetTopic:
             self._questions = Questions(config.client())
         except KafkaException as error:
             raise kafka_errors.translate(error.args[0], self.place) from error
-        self._admin = self._questions.admin
 
     def prepare(self, *, only_check: bool = False) -> list[Doubt]:
         """See that it is there and fit; make it where it is not."""
@@ -108,7 +107,7 @@ class OffsetTopic:
         name = group(self.name, connector)
         try:
             found = self._insist(
-                lambda: self._admin.describe_consumer_groups([name], request_timeout=ANSWER_TIMEOUT_S)[name]
+                lambda: self._questions.admin.describe_consumer_groups([name], request_timeout=ANSWER_TIMEOUT_S)[name]
             )
             return [name for member in found.members if not is_dead(name := str(member.client_id))]
         except KafkaException as error:
@@ -140,7 +139,7 @@ class OffsetTopic:
         """The offset behind the last record, whether that is committed or not."""
         partition = TopicPartition(self.name, 0)
         asked = self._insist(
-            lambda: self._admin.list_offsets(
+            lambda: self._questions.admin.list_offsets(
                 {partition: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
                 isolation_level=IsolationLevel.READ_UNCOMMITTED,
                 request_timeout=ANSWER_TIMEOUT_S,
@@ -161,7 +160,7 @@ class OffsetTopic:
 
     def _replicas(self) -> int | None:
         """None where there is no such topic."""
-        asked = self._admin.describe_topics(TopicCollection([self.name]), request_timeout=ANSWER_TIMEOUT_S)
+        asked = self._questions.admin.describe_topics(TopicCollection([self.name]), request_timeout=ANSWER_TIMEOUT_S)
         try:
             found = self._questions.wait(asked[self.name])
         except KafkaException as error:
@@ -192,7 +191,7 @@ class OffsetTopic:
     def _setting(self, name: str) -> str | None:
         """None where we may not ask."""
         resource = ConfigResource(ResourceType.TOPIC, self.name)
-        asked = self._admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)
+        asked = self._questions.admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)
         try:
             return str(self._questions.wait(asked[resource])[name].value)
         except KafkaException as error:
@@ -207,7 +206,7 @@ class OffsetTopic:
             replication_factor=self._config.replication or BROKERS_DEFAULT,
             config=SETTINGS,
         )
-        asked = self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S, validate_only=only_check)
+        asked = self._questions.admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S, validate_only=only_check)
         try:
             self._questions.wait(asked[self.name])
         except KafkaException as error:

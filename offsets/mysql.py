@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal, Self
 
 import pymysql
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pymysql.constants import CR, ER
+from pymysql.constants import ER
 
+from offsets import mysql_errors
 from offsets.base import Doubt
 from offsets.errors import (
     HOLD_ENDS_S,
@@ -24,7 +25,7 @@ from offsets.errors import (
 from offsets.hosts import Host, is_local
 from offsets.relational import Row
 from offsets.server import NAME_LENGTH, TABLES, ServerStore
-from offsets.tls import Mode, StoreTls, context
+from offsets.tls import Mode, StoreTls
 
 _TIMEOUT_S = 60
 _SETTINGS = {
@@ -37,17 +38,6 @@ _SETTINGS = {
 }
 _COLLATIONS = {"mysql": "utf8mb4_0900_bin", "mariadb": "utf8mb4_nopad_bin"}
 """Every letter as it is, and spaces at the end count."""
-_USER = {
-    *(ER.ACCESS_DENIED_ERROR, ER.HOST_NOT_PRIVILEGED, ER.HOST_IS_BLOCKED, ER.NOT_SUPPORTED_AUTH_MODE),
-    *(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, CR.CR_AUTH_PLUGIN_ERR),
-    # No plugin, no password, expired (twice), locked, blocked for a while, locked on MariaDB.
-    *(1524, 1698, 1820, 1862, 3118, 3955, 4151),
-}
-_PRIVILEGE = {
-    *(ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR),
-    ER.SPECIFIC_ACCESS_DENIED_ERROR,
-}
-_TLS = {CR.CR_SSL_CONNECTION_ERROR, 3159, 4219}  # the server wants TLS
 _READ_ONLY = {ER.OPTION_PREVENTS_STATEMENT, 1792, 1836}  # the last two: in such a transaction or mode
 _UNKNOWN = {ER.BAD_FIELD_ERROR, ER.WRONG_VALUE_COUNT_ON_ROW}
 _CERTAIN = {ER.PARSE_ERROR, ER.DATA_TOO_LONG, ER.NO_DEFAULT_FOR_FIELD, ER.BAD_NULL_ERROR}
@@ -115,7 +105,7 @@ class MysqlStore(ServerStore):
                 read_timeout=_TIMEOUT_S,
                 write_timeout=_TIMEOUT_S,
                 # Without a context of ours PyMySQL takes TLS where the server has it.
-                ssl=None if mode in ("disable", "prefer") else context(mode, config.tls),
+                ssl=None if mode in ("disable", "prefer") else config.tls.context(mode),
                 ssl_disabled=mode == "disable" or (is_socket and mode == "prefer"),
             )
             self._flavor = "mariadb" if "MariaDB" in self._connection.server_version else "mysql"
@@ -203,13 +193,13 @@ class MysqlStore(ServerStore):
         number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
         text = " ".join(str(error.args[-1]).split()) if error.args else "the connection is closed"
         said = f"cannot {doing} {self.place}: {text or 'the connection is closed'}"
-        if number in _USER:
+        if number in mysql_errors.WRONG_USER:
             return OffsetStoreRefused(said, "correct offsets.user and offsets.password, or the account on the server")
-        if number in _TLS or _is_tls(cause):
+        if number in mysql_errors.TLS or _is_tls(cause):
             return OffsetStoreRefused(said, "correct offsets.tls; `verify-full` is the default off this host")
         if number == ER.BAD_DB_ERROR:
             return OffsetStoreMisconfigured(said, "correct offsets.database, or create it")
-        if number in _PRIVILEGE:
+        if number in mysql_errors.NO_PRIVILEGE:
             mend = f"grant select, insert, update, delete, create on {self._config.database}.* to"
             return OffsetStoreRefused(said, f"as root: {mend} {self._config.user}")
         if number == ER.NO_SUCH_TABLE:

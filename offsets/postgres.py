@@ -94,6 +94,8 @@ class PostgresStore(ServerStore):
 
     def _connect(self) -> None:
         config = self._config
+        if config.tls_mode not in ("disable", "prefer"):
+            config.tls.context(config.tls_mode)  # says which file is unfit; libpq's words would not
         with self._reported("reach"):
             self._connection = psycopg.connect(
                 make_conninfo(

@@ -79,6 +79,7 @@ if refused then return refused end
 """
 """KEYS: runner, offset, snapshot, samples, changes. ARGV: our token or '', its time to live, the order, token and
 origin that must be stored, those to store, their time, a sample or '', the time up to which samples are old."""
+_READ = "return {redis.call('hgetall', KEYS[1]), redis.call('hgetall', KEYS[2])}"
 _SAVE = f"""{_GUARD}
 put_offset()
 put_progress(12)
@@ -135,7 +136,7 @@ class RedisStore:
     def load(self, connector: str) -> Offset | None:
         with self._reported(f"read the offset of connector {connector} from"):
             stored, snapshot = self._hashes(connector)
-        offset = Offset(_position(stored), snapshot) if stored else None
+            offset = Offset(_position(stored), snapshot) if stored else None
         self._known[connector] = offset.position if offset else None
         return offset
 
@@ -267,10 +268,10 @@ class RedisStore:
 
     def _hashes(self, connector: str) -> tuple[dict[str, str], dict[str, str]]:
         """Offset and snapshot progress of one moment."""
-        with self._client.pipeline(transaction=True) as both:
-            both.hgetall(self._key(connector, "offset"))
-            both.hgetall(self._key(connector, "snapshot"))
-            stored, snapshot = both.execute()
+        keys = [self._key(connector, name) for name in ("offset", "snapshot")]
+        stored, snapshot = (
+            dict(zip(flat[::2], flat[1::2], strict=True)) for flat in self._client.eval(_READ, 2, *keys)
+        )
         return stored, snapshot
 
     def _doubts(self) -> list[Doubt]:

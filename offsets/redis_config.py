@@ -8,7 +8,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from offsets.hosts import Host, is_local
-from offsets.tls import StoreTls, context
+from offsets.tls import StoreTls
 
 RedisTlsMode = Literal["disable", "require", "verify-ca", "verify-full"]
 _TIMEOUT_S = 30
@@ -61,7 +61,7 @@ class RedisStoreConfig(BaseModel):
         if is_socket:
             return redis.Redis(unix_socket_path=self.host, **common)
         if self.tls_mode != "disable":
-            context(self.tls_mode, self.tls)  # says which file is unfit
+            self.tls.context(self.tls_mode)  # says which file is unfit
             common |= {
                 "ssl": True,
                 "ssl_cert_reqs": "none" if self.tls_mode == "require" else "required",

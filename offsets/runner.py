@@ -4,7 +4,6 @@ import os
 import socket
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from threading import Event, Thread
 
 from offsets.errors import OffsetError
@@ -36,5 +35,10 @@ class Renewal:
 
     def _go_on(self) -> None:
         while not self._end.wait(self._every_s):
-            with suppress(OffsetError):
+            try:
                 self._renew()
+            except OffsetError:
+                continue
+            except Exception:
+                if not self._end.is_set():  # else the connection was closed meanwhile, and says so in its own way
+                    raise

@@ -1,4 +1,4 @@
-"""How a connection to a store's server is protected."""
+"""How a connection to a server is protected."""
 
 import ssl
 from pathlib import Path
@@ -9,6 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from offsets.errors import OffsetStoreMisconfigured
 
 Mode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+
+
+class CertificateUnusable(Exception):
+    """`key` is ``ca`` or ``cert``."""
+
+    def __init__(self, key: str, path: Path | None, reason: str | None) -> None:
+        super().__init__(f"tls.{key}: {path} cannot be used: {reason}")
+        self.key = key
 
 
 class StoreTls(BaseModel):
@@ -23,26 +31,30 @@ class StoreTls(BaseModel):
     cert: Path | None = Field(default=None, description="File with our certificate, where the server asks for one.")
     key: Path | None = Field(default=None, description="File with the private key of `cert`.")
 
+    def context(self, mode: Mode) -> ssl.SSLContext:
+        """Raises OffsetStoreMisconfigured."""
+        try:
+            return context(mode, self.ca, self.cert, self.key)
+        except CertificateUnusable as unusable:
+            raise OffsetStoreMisconfigured(f"offsets.{unusable}", f"correct offsets.tls.{unusable.key}") from None
 
-def context(mode: Mode, tls: StoreTls) -> ssl.SSLContext:
-    """For a connection that is encrypted in any case. Raises OffsetStoreMisconfigured."""
+
+def context(mode: Mode, ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext:
+    """For a connection that is encrypted in any case. Raises CertificateUnusable."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = mode == "verify-full"
-    if mode in ("prefer", "require"):
+    if mode == "require":
         made.verify_mode = ssl.CERT_NONE
-    key, path = "ca", tls.ca
+    name, path = "ca", ca
     try:
-        if tls.ca:
-            made.load_verify_locations(tls.ca)
+        if ca:
+            made.load_verify_locations(ca)
         else:
             made.load_default_certs()
-        key, path = "cert", tls.cert
-        if tls.cert:
-            made.load_cert_chain(tls.cert, tls.key)
+        name, path = "cert", cert
+        if cert:
+            made.load_cert_chain(cert, key)
     except OSError as error:
         unfit = "it holds no certificate in PEM format, or none that fits the key"
-        reason = unfit if isinstance(error, ssl.SSLError) else error.strerror
-        raise OffsetStoreMisconfigured(
-            f"offsets.tls.{key}: {path} cannot be used: {reason}", f"correct offsets.tls.{key}"
-        ) from None
+        raise CertificateUnusable(name, path, unfit if isinstance(error, ssl.SSLError) else error.strerror) from None
     return made

@@ -61,10 +61,10 @@ def _refusing(forms: Sequence[Table], error: IncompatibleVersion) -> list[TableE
 
 def _widened(registry: Registry, forms: Sequence[Table], error: IncompatibleVersion) -> list[Table]:
     """Raises IncompatibleVersion where no wider form is left."""
-    assert error.latest is not None, "what is to be widened has a version before it"
-    wider = [widened(form, error.latest) for form in forms]
-    if wider != list(forms):
-        return wider
+    if error.latest is not None:
+        wider = [widened(form, error.latest) for form in forms]
+        if wider != list(forms):
+            return wider
     reasons = [*error.reasons, "no wider type of this column reads both"]
     registry.decide(error, "stop", None)
     raise IncompatibleVersion(error.subject, reasons, error.hint, schema=error.schema, latest=error.latest)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from threading import Lock
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 from urllib.parse import quote
 
 import structlog
@@ -200,7 +200,7 @@ class ConfluentRegistry:
             reasons,
             f"let this version in by PUT {self._api.url}/config/{_quoted(subject)} with "
             '{"compatibility": "NONE"}, start the connector, and set the level back; '
-            "or set registry.incompatible to what shall be done about it",
+            f"or set registry.incompatible to {_others(self._config.incompatible)}",
             schema=schema,
             policy=self._config.incompatible,
             latest=latest,
@@ -216,6 +216,12 @@ class ConfluentRegistry:
     def _latest(self, subject: str) -> Avro | None:
         answer = self._api.ask(f"read the latest version of {subject}", "GET", f"{_path(subject)}/latest")
         return None if answer is None else json.loads(_part(answer, "schema", str))
+
+
+def _others(policy: Policy) -> str:
+    """The ways to go on besides `policy`: ``"new_subject", "dead_letter" or "widen"``."""
+    *most, last = (f'"{other}"' for other in get_args(Policy) if other not in ("stop", policy))
+    return f"{', '.join(most)} or {last}"
 
 
 def _differences(latest: Avro | None, schema: Avro) -> list[str]:

@@ -4,6 +4,7 @@ Source: Avro 1.12 specification, "Schema Resolution", for what a wider type read
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from struct import Struct
@@ -36,10 +37,13 @@ def widened(table: Table, latest: Avro) -> Table:
 
 
 def _row(schema: Any) -> tuple[bool, Any]:
-    """(whether they are all columns, the record that holds them)."""
+    """(whether they are all columns, the record that holds them); an empty one where the schema is no table's."""
+    if not isinstance(schema, dict) or "fields" not in schema:
+        return False, {"fields": []}
     for field in schema["fields"]:
-        if field["name"] == "before":
-            return True, next(branch for branch in field["type"] if branch != "null")
+        if field["name"] == "before" and isinstance(field["type"], list):
+            rows = [branch for branch in field["type"] if isinstance(branch, dict) and "fields" in branch]
+            return (True, rows[0]) if rows else (False, schema)
     return False, schema
 
 
@@ -52,7 +56,8 @@ def _column(column: Column, known: Avro | None, is_key: bool) -> Column:
     values = [branch for branch in branches if branch != "null"]
     convert = _CONVERSIONS.get((_plain(column.type.avro), _plain(values[0]))) if len(values) == 1 else None
     if convert is not None and (convert is _same or not is_key):
-        column = _converted(column, _plain(values[0]), convert)
+        with suppress(Unencodable):  # a default that the wider type would round
+            column = _converted(column, _plain(values[0]), convert)
     if "null" in branches and not (column.optional or is_key):
         column = replace(column, optional=True)
     return column

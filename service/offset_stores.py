@@ -11,7 +11,7 @@ from offsets.history import Stored
 from service import config, exactly_once, exits, secrets
 from service.problems import ConfigError
 from service.refused import Refused
-from service.state import State
+from service.state import FILE, State
 
 LOCAL = "sqlite"
 
@@ -72,7 +72,7 @@ def store_of(connector: str, directory: Path, file: Path | None, create: bool = 
     if file is not None:
         found = load_named(connector, file)
         state = None
-        if found.offsets_type == LOCAL or (directory / "tailrace.db").exists():
+        if found.offsets_type == LOCAL or (directory / FILE).exists():
             state = State.open(directory, create=create)
         with closing(open_store(found, state)) as store:
             yield Kept(store, state)

@@ -1,8 +1,10 @@
 """`tailrace check` of where the offset is kept."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import offsets
+from connectors.patterns import selected
 from offsets.errors import OffsetError
 from schema.preflight import Finding
 from service import config, secrets
@@ -23,11 +25,11 @@ def offset_findings(connector: config.Connector) -> Iterator[Finding]:
     yield Finding("ok", f"offsets are kept in {place}")
     for doubt in doubts:
         yield Finding("warn", doubt.text, doubt.mend)
-    if _is_captured(connector):
+    if tables := captured(connector):
         yield Finding(
             "warn",
-            f"offsets are kept in a database that is captured: each save would be a change of {place}",
-            f'keep them elsewhere, or exclude their tables: "tables": ["!{_tables(connector)}"]',
+            f"offsets are kept in a database that is captured: each save would be a change of {tables}",
+            f'keep them elsewhere, or exclude them: "tables": ["!{tables}"]',
         )
     if connector.registry_type == "local":
         yield Finding(
@@ -37,21 +39,19 @@ def offset_findings(connector: config.Connector) -> Iterator[Finding]:
         )
 
 
-def _is_captured(connector: config.Connector) -> bool:
-    """Whether source and store are one database, as far as their addresses tell, and its tables are not excluded."""
-    source, store = connector.source, connector.offsets
-    families = {"mariadb": "mysql"}
-    if families.get(connector.source_type, connector.source_type) != connector.offsets_type:
-        return False
-    same = all(getattr(source, key, None) == getattr(store, key, None) for key in ("host", "port"))
+def captured(connector: config.Connector) -> str:
+    """A glob over the store's tables where the source captures them, as far as the addresses tell; else ""."""
+    source: Any = connector.source
+    store: Any = connector.offsets
+    kinds = {"postgres": ("postgres",), "mysql": ("mysql", "mariadb")}
+    if connector.source_type not in kinds.get(connector.offsets_type, ()):
+        return ""
+    if (source.host, source.port) != (store.host, store.port):
+        return ""
     if connector.offsets_type == "postgres":
-        same = same and getattr(source, "database", None) == getattr(store, "database", None)
-    return same and f"!{_tables(connector)}" not in (getattr(source, "tables", None) or ())
-
-
-def _tables(connector: config.Connector) -> str:
-    """A glob over the store's tables, as `source.tables` has it."""
-    prefix = str(getattr(connector.offsets, "prefix", ""))
-    if connector.offsets_type == "postgres":
-        return f"{prefix}*" if "." in prefix else f"public.{prefix}*"
-    return f"{getattr(connector.offsets, 'database', '')}.{prefix}*"
+        is_captured = source.database == store.database
+        tables = f"{store.prefix}*" if "." in store.prefix else f"public.{store.prefix}*"
+    else:
+        is_captured = selected(source.databases, store.database)
+        tables = f"{store.database}.{store.prefix}*"
+    return tables if is_captured and selected(source.tables, tables.replace("*", "offset_current")) else ""

@@ -125,12 +125,18 @@ def _obstacle(letter: StoredLetter, offset: Offset | None, row_now: RowNow) -> t
     dead = letter.dead
     if not dead.is_event:
         return "it holds what the log held, and never became an event", row_now(letter)
-    if letter.superseded_by == dead.position:
-        return "its event came again, and was delivered", "drop it"
-    if letter.superseded_by is not None:
+    if letter.superseded_by not in (None, dead.position):
         return f"event {letter.superseded_by} of the same key was delivered, which is newer", row_now(letter)
     if offset is None or id_at(dead.position)[0] >= offset.position.order:
-        return "the connector has not passed it yet, and would deliver older events behind it", "run the connector"
+        return (
+            "the connector has not passed it yet, and would deliver older events behind it",
+            f"start {letter.connector}: it reads that event again",
+        )
+    if letter.superseded_by is not None:
+        return (
+            "its event came again, and was delivered",
+            f"`tailrace dlq drop {letter.connector} {letter.id}` removes it",
+        )
     return None
 
 
@@ -142,7 +148,7 @@ def _order(
 ) -> tuple[str, str] | None:
     """What the letters of its key that came before it have against it."""
     if waiting is not None:
-        return f"letter {waiting.id} of the same key comes first", f"replay or drop {waiting.id} with it"
+        return f"letter {waiting.id} of the same key comes first", f"replay {waiting.id} with it, or drop it"
     if last is not None and id_at(last.dead.position) >= id_at(letter.dead.position):
         return f"it came behind letter {last.id}, but is older by its place: their order is not known", row_now(letter)
     return None
@@ -162,7 +168,7 @@ def hand_over(sink: Sink, letters: Sequence[StoredLetter]) -> list[Kept]:
             kept.append(Kept(rest[at], str(rejected), rejected.hint, was_tried=True))
             behind = [n for n in range(at + 1, len(rest)) if _same_key(rest[n], rest[at])]
             why = f"letter {rest[at].id} of the same key was rejected again"
-            kept += [Kept(rest[n], why, f"replay or drop {rest[at].id} with it") for n in behind]
+            kept += [Kept(rest[n], why, f"replay {rest[at].id} with it, or drop it") for n in behind]
             rest = [letter for n, letter in enumerate(rest) if n > at and n not in behind]
     return kept
 

@@ -14,7 +14,7 @@ from sinks.base import Schemas
 from sinks.claims import HEADER, Claims
 from sinks.errors import Rejected, SinkError
 from sinks.kafka_cluster import Cluster
-from sinks.kafka_config import LARGEST_BYTES, KafkaConfig
+from sinks.kafka_config import KafkaConfig
 from sinks.kafka_errors import REFUSED, TOO_LARGE, rejected
 from sinks.kafka_outbox import Headers, NotDelivered, Outbox
 
@@ -52,7 +52,8 @@ class KafkaSink:
         self._headers: Headers = [(name, value.encode()) for name, value in config.headers.items()] or None
         self._header_text = HeaderText(schemas.schema)
         self._claims = Claims(config.claim_check.directory) if config.claim_check.directory else None
-        self._apart_above = min(config.batch_bytes, config.claim_check.above_bytes if self._claims else LARGEST_BYTES)
+        claimed_above = config.claim_check.above_bytes if self._claims else config.batch_bytes
+        self._apart_above = min(config.batch_bytes, claimed_above)
         self._alone_above: dict[str, int] = {}  # bytes, of every topic met; -1: each event goes alone
         self._alone_left: dict[str, int] = {}
         self._letter_topics: set[str] = set()
@@ -158,7 +159,8 @@ class KafkaSink:
             claim = self._claims.keep(event)
             sent = event._replace(value=claim.value())
             headers.append((HEADER, claim.pointer()))
-        if len(sent.value or b"") + len(sent.key or b"") <= self._alone_above[event.topic]:
+        fits = len(sent.value or b"") + len(sent.key or b"") <= self._config.batch_bytes
+        if fits and not self._alone_left.get(event.topic):
             return self._outbox.put(sent, headers)
         try:
             self._write_alone(sent, headers)

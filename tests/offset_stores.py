@@ -304,7 +304,7 @@ class _OwnRedis(OwnServer):
 
 REDIS_RIGHTS = (
     "on ~tailrace:* +@connection +eval +get +set +del +pexpire +hset +hdel +hmget +hgetall +rpush +lpop"
-    " +lindex +lrange +scan +multi +exec +config|get"
+    " +lindex +lrange +scan +config|get"
 )
 
 

@@ -13,6 +13,7 @@ from pymysql.constants import CR, ER
 from connectors.errors import LogGap, SourceError, SourceMisconfigured, SourceRefused, SourceUnreachable
 from connectors.mysql.config import MysqlConfig
 from connectors.mysql.coordinates import Coordinates
+from offsets import mysql_errors, tls
 
 CONNECT_TIMEOUT_S = 30
 ANSWER_S = 300.0
@@ -95,29 +96,10 @@ def connect(config: MysqlConfig, *, application: str) -> "pymysql.connections.Co
 
 
 def _tls(config: MysqlConfig) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = config.tls_mode == "verify-full"
-    if config.tls_mode == "require":
-        context.verify_mode = ssl.CERT_NONE
-    key = "ca"
     try:
-        if config.tls.ca:
-            context.load_verify_locations(config.tls.ca)
-        else:
-            context.load_default_certs()
-        key = "cert"
-        if config.tls.cert:
-            context.load_cert_chain(config.tls.cert, config.tls.key)
-    except OSError as error:
-        is_content = isinstance(error, ssl.SSLError)
-        reason = (
-            error.strerror if not is_content else "it holds no certificate in PEM format, or none that fits the key"
-        )
-        path = config.tls.ca if key == "ca" else config.tls.cert
-        raise SourceMisconfigured(
-            f"source.tls.{key}: {path} cannot be used: {reason}", f"correct source.tls.{key}"
-        ) from None
-    return context
+        return tls.context(config.tls_mode, config.tls.ca, config.tls.cert, config.tls.key)
+    except tls.CertificateUnusable as unusable:
+        raise SourceMisconfigured(f"source.{unusable}", f"correct source.tls.{unusable.key}") from None
 
 
 def _prepare(connection: Any, is_socket: bool) -> None:
@@ -230,15 +212,15 @@ def source_error(error: pymysql.MySQLError | OSError, config: MysqlConfig) -> So
     text = " ".join(str(error.args[-1]).split()) if error.args else ""
     if number in (ER.MASTER_FATAL_ERROR_READING_BINLOG, _SAME_SERVER_ID):
         return log_error(text, where)
-    if number in _WRONG_USER:
+    if number in mysql_errors.WRONG_USER:
         return SourceRefused(
             f"{where} refused user {config.user}: {text}",
             "correct source.user and source.password, or the account on the server (select user, host, plugin from"
             " mysql.user)",
         )
-    if number in _NO_PRIVILEGE:
+    if number in mysql_errors.NO_PRIVILEGE:
         return SourceRefused(f"{where}: {text}", "run `tailrace check` for the SQL that grants what is missing")
-    if number in _TLS:
+    if number in mysql_errors.TLS:
         return SourceRefused(f"{where}: {text}", "correct source.tls; `verify-full` is the default off this host")
     if number in (ER.BAD_DB_ERROR, ER.NO_SUCH_TABLE):
         return SourceMisconfigured(f"{where}: {text}", "correct source.databases and source.tables, or create it")
@@ -260,17 +242,6 @@ def source_error(error: pymysql.MySQLError | OSError, config: MysqlConfig) -> So
     return SourceRefused(f"{where}: {text} (error {number})", "see the server's log for the whole story")
 
 
-_WRONG_USER = {
-    *(ER.ACCESS_DENIED_ERROR, ER.HOST_NOT_PRIVILEGED, ER.HOST_IS_BLOCKED, ER.NOT_SUPPORTED_AUTH_MODE),
-    *(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, CR.CR_AUTH_PLUGIN_ERR),
-    # No plugin, no password, expired (twice), locked, blocked for a while, locked on MariaDB.
-    *(1524, 1698, 1820, 1862, 3118, 3955, 4151),
-}
-_NO_PRIVILEGE = {
-    *(ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR),
-    *(ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.PROCACCESS_DENIED_ERROR),
-}
-_TLS = {CR.CR_SSL_CONNECTION_ERROR, 3159, 4219}  # the server wants TLS
 _GONE = {
     *(CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONN_HOST_ERROR, CR.CR_CONNECTION_ERROR),
     *(ER.CON_COUNT_ERROR, ER.TOO_MANY_USER_CONNECTIONS, ER.USER_LIMIT_REACHED, ER.SERVER_SHUTDOWN),

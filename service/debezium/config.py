@@ -40,7 +40,7 @@ def translate(file: Path, worker: Path | None, bootstrap_servers: str | None) ->
     _truncates(notes)
     _headers(notes, made)
     _queue(notes, made)
-    _offsets(notes)
+    _offsets(notes, name)
     notes.add_rest()
     order = ("name", "source", "events", "registry", "sink", "delivery")
     return Imported({key: made[key] for key in order if made.get(key)}, notes.lines, notes.to_decide)
@@ -69,7 +69,7 @@ def _queue(notes: Notes, made: dict[str, Any]) -> None:
         made["delivery"] = {"queue_bytes": max(int(size_bytes), _LEAST_QUEUE_BYTES)}
 
 
-def _offsets(notes: Notes) -> None:
+def _offsets(notes: Notes, name: str) -> None:
     """Where the import of its offset finds it."""
     settings: Settings = notes.settings
     for key, origin in (
@@ -81,4 +81,4 @@ def _offsets(notes: Notes) -> None:
     ):
         if place := settings.take(key):
             found = origin.format(place)
-            notes.add(key, Kind.IGNORED, f"`tailrace offsets import NAME {found}` takes the offset over")
+            notes.add(key, Kind.IGNORED, f"`tailrace offsets import {name} {found}` takes the offset over")

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from service.debezium.keys import Kind
-from service.debezium.notes import Notes
+from service.debezium.notes import STAND_IN, Notes
 
 _PRODUCER = "producer.override."
 _HISTORY_SERVERS = ("schema.history.internal.kafka.bootstrap.servers", "database.history.kafka.bootstrap.servers")
@@ -58,7 +58,7 @@ def sink(notes: Notes, bootstrap_servers: str | None) -> dict[str, Any]:
 
 def _servers(notes: Notes) -> str:
     if given := notes.plain(f"{_PRODUCER}bootstrap.servers"):
-        return given
+        return f"{STAND_IN}:9092" if given == STAND_IN else given
     for key in _HISTORY_SERVERS:
         if given := notes.plain(key):
             notes.add(key, Kind.DIFFERS, "is taken for sink.bootstrap_servers, which Connect's worker has")
@@ -113,15 +113,16 @@ def _sasl(notes: Notes) -> dict[str, str]:
             f"{_PRODUCER}sasl.mechanism", Kind.DECIDE, f"{mechanism or 'GSSAPI'}: set sink.sasl as docs/sinks.md says"
         )
         mechanism = "PLAIN"
-    user = given.get("username", "")
+    user = notes.followed(jaas, given.get("username", ""))
     if not user:
         notes.add(jaas, Kind.DECIDE, "holds no username: set sink.sasl.user")
     password = notes.secret_value(jaas, "KAFKA_PASSWORD", given.get("password", ""))
-    return {"mechanism": mechanism, "user": user or "REPLACE_ME", "password": password}
+    return {"mechanism": mechanism, "user": user or STAND_IN, "password": password}
 
 
 def _topics(notes: Notes, made: dict[str, Any]) -> None:
-    """``topic.creation.default.*``; of other groups only that they are there."""
+    """As Connect makes them: by ``topic.creation.default.*``, else as the broker does. Of other groups only that they
+    are there is said."""
     default = "topic.creation.default."
     found = {key: notes.plain(default + key) for key in notes.settings.under(default)}
     for key in notes.settings.under("topic.creation."):
@@ -129,8 +130,6 @@ def _topics(notes: Notes, made: dict[str, Any]) -> None:
             notes.add(
                 f"topic.creation.{key}", Kind.DECIDE, "all topics are made alike: make those of this group yourself"
             )
-    if not found:
-        return
     topics: dict[str, Any] = {"create": True}
     for key, ours in (("partitions", "partitions"), ("replication.factor", "replication")):
         number = found.pop(key, "")
@@ -199,7 +198,7 @@ def _cloudevents(notes: Notes) -> dict[str, Any]:
 def _registry(notes: Notes, converter: str, made: dict[str, Any]) -> None:
     prefix = "value.converter."
     if url := notes.plain(f"{prefix}schema.registry.url"):
-        registry: dict[str, Any] = {"type": "confluent", "url": url}
+        registry: dict[str, Any] = {"type": "confluent", "url": f"http://{url}" if url == STAND_IN else url}
     elif url := notes.plain(f"{prefix}apicurio.registry.url"):
         registry = {"type": "confluent", "url": _ccompat(notes, url)}
     else:
@@ -226,7 +225,7 @@ def _user(notes: Notes, key: str) -> dict[str, str]:
     value = notes.settings.take(key, "value.converter.schema.registry.basic.auth.user.info")
     if value.startswith("${"):
         notes.add(key, Kind.DECIDE, "holds user and password in one: registry.user must be set by itself")
-        return {"user": "REPLACE_ME", "password": notes.secret_value(key, "REGISTRY_PASSWORD", "clear")}
+        return {"user": STAND_IN, "password": notes.secret_value(key, "REGISTRY_PASSWORD", "clear")}
     user, _, password = value.partition(":")
     return {"user": user, "password": notes.secret_value(key, "REGISTRY_PASSWORD", password)}
 

@@ -61,7 +61,9 @@ RULES: dict[str, Rule] = {
     "errors.retry.timeout": Rule(_DIFFERS, "errors.retry_for_s says how long a retryable error may last (900 s)"),
     "errors.retry.delay.max.ms": _TUNING,
     "errors.max.retries": Rule(_DIFFERS, "errors.retry_for_s says how long a retryable error may last (900 s)"),
-    "exactly.once.support": Rule(_DECIDE, "delivery is at least once unless the sink is set otherwise", ("requested",)),
+    "exactly.once.support": Rule(
+        _DECIDE, "events come at least once unless sink.exactly_once is set, with offsets in Kafka", ("requested",)
+    ),
     "transaction.boundary": _TUNING,
     "topic.creation.enable": _CONNECT,
     "database.ssl.keystore.password": Rule(_I, "belongs to a Java key store, which is not read"),

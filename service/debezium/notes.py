@@ -10,7 +10,8 @@ from service.debezium.keys import Kind, rule
 from service.debezium.settings import Settings
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
-STAND_IN = "REPLACE_ME"
+STAND_IN = "replace_me"
+"""In place of a value that is not to be had here; it may be a host, a user, a slot."""
 
 
 class Notes:
@@ -36,13 +37,16 @@ class Notes:
             self.add(key, found.kind, f"{value}: {text}" if found.same else text)
 
     def plain(self, *keys: str) -> str:
-        """The value of the first key that has one, else ""; a provider's reference is followed here and now."""
+        """The value of the first key that has one, else ""."""
         key = next((key for key in keys if self.settings.get(key)), keys[0])
-        value = self.settings.take(*keys)
-        missing = [text for text in _REFERENCE.finditer(value) if self._followed(text) is None]
+        return self.followed(key, self.settings.take(*keys))
+
+    def followed(self, key: str, value: str) -> str:
+        """A value that is no secret, with what providers' references in it lead to here and now."""
+        missing = [text for text in _REFERENCE.finditer(value) if self._found(text) is None]
         if missing:
             self.add(key, Kind.DECIDE, f"{missing[0][0]} leads nowhere here; {STAND_IN} stands in its place")
-        return _REFERENCE.sub(lambda text: self._followed(text) or STAND_IN, value)
+        return _REFERENCE.sub(lambda text: self._found(text) or STAND_IN, value)
 
     def secret(self, purpose: str, *keys: str) -> str | None:
         """A reference for the first key that has a value; None where none has."""
@@ -70,7 +74,7 @@ class Notes:
         provider, _, name = reference[1].partition(":")
         return provider, name
 
-    def _followed(self, reference: re.Match[str]) -> str | None:
+    def _found(self, reference: re.Match[str]) -> str | None:
         provider, name = self._parts(reference)
         place, _, key = name.partition(":")
         if provider == "env":

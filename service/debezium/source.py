@@ -89,9 +89,9 @@ def _port(notes: Notes, made: dict[str, Any]) -> None:
 def _tls(notes: Notes, kind: str, made: dict[str, Any]) -> None:
     key = "database.sslmode" if kind == "postgres" else "database.ssl.mode"
     tls = {}
-    if given := notes.plain(key).lower():
+    if (given := notes.plain(key).lower()) and given != STAND_IN:
         tls["mode"] = _TLS_MODES.get(given, given)
-    else:
+    elif not given:
         notes.add(
             key, Kind.DIFFERS, "not set: tailrace wants verify-full of a server elsewhere; source.tls.mode says else"
         )

@@ -106,6 +106,22 @@ def test_a_runner_that_ends_leaves_its_place_to_the_next(place: Place) -> None:
         assert store.holder("shop") is None
 
 
+def test_a_killed_runner_has_saved_what_returned_or_the_next_and_never_a_mixture(place: Place) -> None:
+    if place.type not in LOCKING:
+        return
+    with running(place, "save") as saver:
+        assert saver.stdout is not None
+        lines = [saver.stdout.readline() for _ in range(20)]
+        saver.send_signal(signal.SIGKILL)
+        returned = int([*lines, *saver.stdout][-1])
+        saver.wait()
+    with closing(place.open()) as store:
+        # What was under way when its process died is done or undone before anybody else may save.
+        offset = until(lambda: store.load("shop"), "the offset is there")
+    assert offset.position.order in (returned, returned + 1)
+    assert offset.snapshot == {"public.orders": str(offset.position.order)}
+
+
 def test_a_killed_server_has_the_last_save_that_returned_or_the_next_and_never_a_mixture(own: OwnServer) -> None:
     with running(own.place, "save") as saver:
         assert saver.stdout is not None
@@ -228,7 +244,7 @@ def test_check_changes_nothing_and_tells_settings_that_may_lose_an_offset(own: O
 
 def test_a_certificate_file_that_cannot_be_used_is_named(own: OwnServer, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")
-    with pytest.raises((OffsetStoreMisconfigured, OffsetStoreRefused)) as unfit:
+    with pytest.raises(OffsetStoreMisconfigured, match=r"offsets.tls.ca: .*ca.pem cannot be used") as unfit:
         own.place.open(tls={"mode": "verify-full", "ca": tmp_path / "ca.pem"})
     assert "offsets.tls" in unfit.value.hint
 

@@ -191,6 +191,7 @@ def test_an_incompatible_version_is_refused_before_it_is_registered(
     said = refused(IncompatibleVersion, lambda: client.register(orders, record(id="string", note="string")))
     assert said.startswith(f"{orders}: the new version is not compatible: id changed from int to string\n")
     assert f'PUT {registry.url}/config/{orders} with {{"compatibility": "NONE"}}' in said
+    assert 'or set registry.incompatible to "new_subject", "dead_letter" or "widen"' in said
     assert registry.versions(orders) == [1]
     registry.require(orders, "NONE")
     assert client.register(orders, record(id="string", note="string")).version == 2

@@ -101,3 +101,14 @@ def test_a_type_that_means_more_than_a_number_is_left_as_it_is() -> None:
     for was, now in ((LONG, DATE), (DATE, LONG), (TEXT, INT), (INT, LONG)):
         new = table(column("n", now))
         assert widened(new, envelope(table(column("n", was)))) == new
+
+
+def test_a_default_that_the_wider_type_would_round_leaves_the_column_as_it_is() -> None:
+    new = table(column("n", LONG, default=Default(2**53 + 1, long(2**53 + 1))))
+    assert widened(new, envelope(table(column("n", DOUBLE)))) == new
+
+
+@pytest.mark.parametrize("latest", ["string", ["null", "int"], {"type": "record", "name": "Other", "fields": []}])
+def test_a_subject_that_holds_something_else_widens_nothing(latest: Any) -> None:
+    new = table(column("n", INT), key=(0,))
+    assert widened(new, latest) == new

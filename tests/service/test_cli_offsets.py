@@ -361,3 +361,13 @@ def test_import_of_a_file_that_is_not_there_or_no_offset_is_named(tailrace: Tail
     assert f"{missing} cannot be read: No such file" in run(tailrace, "import", "shop", missing, code=2)
     missing.write_text("{}")
     assert "no lsn" in run(tailrace, "import", "shop", missing, code=2)
+
+
+def test_a_file_that_is_gone_hides_no_offset_of_the_state_folder(tailrace: Tailrace, tmp_path: Path) -> None:
+    store(tailrace, Offset(at(0x31C6530), {}))
+    state = State.open(tailrace.state)
+    for name in ("shop", "elsewhere"):
+        state.remember_config(name, tmp_path / f"{name}.json")
+    assert "0/31C6530" in run(tailrace, "show", "shop")
+    assert f"{tmp_path / 'elsewhere.json'}: cannot be read" in run(tailrace, "show", "elsewhere", code=2)
+    assert "0/31C6530" in run(tailrace, "list")

@@ -25,6 +25,11 @@ def source(**keys: Any) -> dict[str, Any]:
     return {**CONNECTOR, "source": {**POSTGRES, **keys}}
 
 
+def offsets(**keys: Any) -> dict[str, Any]:
+    store = {"type": "postgres", "host": "ops", "database": "ops", "user": "me"}
+    return {**CONNECTOR, "offsets": {**store, **keys}}
+
+
 def registry(**keys: Any) -> dict[str, Any]:
     return {**CONNECTOR, "registry": {"type": "confluent", "url": "http://registry:8081", **keys}}
 
@@ -133,6 +138,11 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
             "errors.max_dead_letters: 0 should be greater than or equal to 1",
         ),
         (source(user="${env:USER}"), "source.user: ${env:USER} is not read here"),
+        ({**CONNECTOR, "offsets": {}}, "offsets.type: is missing; accepted: sqlite, postgres, mysql, redis"),
+        (offsets(type="postgress"), 'offsets.type: "postgress" is not known; did you mean "postgres"?'),
+        (offsets(prefix="a b"), "offsets.prefix:"),
+        (offsets(pasword="x"), 'offsets.pasword: unknown key; did you mean "password"?'),
+        (offsets(password="hunter2"), "offsets.password: a secret in clear text is refused"),
         ({**CONNECTOR, "registry": {}}, "registry.type: is missing; accepted: local, confluent"),
         (registry(url="registry:8081"), 'registry.url: "registry:8081" is no address; accepted: http://HOST:PORT/PATH'),
         (registry(url="http://me:secret@x"), "registry.url: holds a user; accepted: `user` and `password` as keys"),

@@ -131,7 +131,7 @@ def test_a_letter_is_not_delivered_before_an_older_one_of_its_key(shop: Shop) ->
     said, refused = shop.dlq("replay", "2", "3", code=1)
     assert said == "delivered again: 1 (2)\n"
     assert "letter 3 of public.orders at 502/0 stays: letter 1 of the same key comes first" in refused
-    assert "replay or drop 1" in refused
+    assert "replay 1 with it, or drop it" in refused
     shop.dlq("drop", "1")
     assert shop.dlq("replay", "3")[0] == "delivered again: 1 (3)\n"
 
@@ -143,6 +143,14 @@ def test_a_letter_that_the_connector_has_not_passed_stays_and_holds_those_behind
     assert "the connector has not passed it yet" in refused
     shop.pass_by(PASSED + 1)
     assert shop.dlq("replay")[0] == "delivered again: 1 (2)\n"
+
+
+def test_a_letter_whose_own_event_was_delivered_since_stays_until_it_is_dropped(shop: Shop) -> None:
+    shop.add(letter(1, 500, "a"))
+    shop.deliver(row(1, 500, "a"))
+    refused = shop.dlq("replay", code=1)[1]
+    assert "its event came again, and was delivered\n`tailrace dlq drop shop 1` removes it" in refused
+    assert "came again" in shop.dlq("list")[0]
 
 
 def test_letters_of_a_key_whose_order_is_not_known_stay(shop: Shop) -> None:

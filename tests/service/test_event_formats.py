@@ -99,3 +99,21 @@ def test_a_cloud_event_that_comes_again_has_the_id_it_had(postgres: Database, ka
     assert len(ids) == 18
     assert ids[:9] == ids[9:]
     assert len(set(ids)) == 9
+
+
+def test_a_format_and_claims_go_into_transactions_as_well(postgres: Database, kafka: Kafka, tailrace: Tailrace) -> None:
+    postgres.execute("create table orders (id int primary key, note text)")
+    claims = {"directory": str(postgres.folder / "claims"), "above_bytes": 1000}
+    offsets = {"type": "kafka", "bootstrap_servers": kafka.bootstrap, "topic": f"{kafka.prefix}_offsets"}
+    shop = {**connector(postgres, kafka, "json", claim_check=claims, exactly_once=True), "offsets": offsets}
+    tailrace.catch_up(shop)
+    postgres.execute("insert into orders values (1, 'a'), (2, repeat('large', 900))")
+    postgres.execute("update orders set id = 3 where id = 1")
+    tailrace.catch_up(shop)
+    records = delivered(kafka, "json")
+    assert [loaded(record.key)["id"] for record in records] == [1, 2, 1, 1, 3]
+    (claim,) = (
+        value["claim_check"] for record in records if (value := loaded(record.value)) and "claim_check" in value
+    )
+    kept = json.loads((postgres.folder / "claims" / claim["path"]).read_bytes())
+    assert (kept["after"]["id"], kept["after"]["note"]) == (2, 900 * "large")

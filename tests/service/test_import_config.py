@@ -91,7 +91,12 @@ def test_a_connector_of_kafka_connect_becomes_ours_and_nothing_is_left_to_say(tm
         },
         "events": {"topic_prefix": "shop"},
         "registry": {"type": "confluent", "url": "http://registry:8081"},
-        "sink": {"type": "kafka", "bootstrap_servers": "broker:9092", "tls": {"mode": "disable"}},
+        "sink": {
+            "type": "kafka",
+            "bootstrap_servers": "broker:9092",
+            "tls": {"mode": "disable"},
+            "topics": {"create": True},
+        },
     }
 
 
@@ -175,6 +180,7 @@ def test_debezium_servers_properties_are_read_and_its_own_names_are_said(tmp_pat
         "bootstrap_servers": "broker:9093",
         "tls": {"mode": "verify-full", "ca": "/etc/kafka/ca.pem"},
         "sasl": {"mechanism": "SCRAM-SHA-512", "user": "dbz", "password": "${env:KAFKA_PW}"},
+        "topics": {"create": True},
         "compression": "lz4",
         "settings": {"linger.ms": 20},
     }
@@ -183,7 +189,7 @@ def test_debezium_servers_properties_are_read_and_its_own_names_are_said(tmp_pat
         "debezium.source.decimal.handling.mode",
         "quarkus.log.level",
     ]
-    assert "tailrace offsets import NAME data/offsets.dat" in made.lines[0]
+    assert "tailrace offsets import tutorial data/offsets.dat" in made.lines[0]
 
 
 def test_a_sink_that_tailrace_has_not_is_named_and_files_stand_for_it(tmp_path: Path) -> None:
@@ -209,7 +215,7 @@ rest.port=8083
     assert made.connector["sink"]["compression"] == "zstd"
     assert made.connector["registry"] == {"type": "confluent", "url": "http://registry:8081"}
     said = "\n".join(made.lines)
-    assert "`tailrace offsets import NAME kafka:connect-offsets` takes the offset over" in said
+    assert "`tailrace offsets import shop kafka:connect-offsets` takes the offset over" in said
     assert "decide" not in said and "rest.port" not in said
     without = "\n".join(checked(tmp_path, "shop.properties", text).lines)
     assert "bootstrap.servers: decide: stands in Connect's worker" in without
@@ -264,10 +270,26 @@ def test_a_reference_where_no_secret_belongs_is_followed_at_once(
     source = imported(tmp_path, POSTGRES, keys).connector["source"]
     assert (source["host"], source["user"]) == ("db1", "dbz")
     made = imported(tmp_path, POSTGRES, {"database.hostname": "${env:NOT_SET_HERE}"})
-    assert made.connector["source"]["host"] == "REPLACE_ME"
+    assert made.connector["source"]["host"] == "replace_me"
     assert made.lines == [
-        "database.hostname: decide: ${env:NOT_SET_HERE} leads nowhere here; REPLACE_ME stands in its place"
+        "database.hostname: decide: ${env:NOT_SET_HERE} leads nowhere here; replace_me stands in its place"
     ]
+
+
+def test_a_reference_that_leads_nowhere_never_keeps_the_rest_from_being_read(tmp_path: Path) -> None:
+    keys = ("database.user", "slot.name", "topic.prefix", "database.sslmode", "database.port")
+    elsewhere = ("producer.override.bootstrap.servers", "value.converter.schema.registry.url")
+    nowhere = dict.fromkeys((*keys, *elsewhere), "${env:NOT_SET_HERE}")
+    jaas = 'x.PlainLoginModule required username="${env:NOT_SET_HERE}" password="${env:PW}";'
+    sasl = {
+        "producer.override.security.protocol": "SASL_SSL",
+        "producer.override.sasl.mechanism": "PLAIN",
+        "producer.override.sasl.jaas.config": jaas,
+    }
+    made = imported(tmp_path, POSTGRES, {**nowhere, **sasl})
+    assert made.to_decide == len(nowhere) + 1
+    assert "${env:NOT_SET_HERE}" not in json.dumps(made.connector)
+    assert made.connector["sink"]["sasl"]["password"] == "${env:PW}"
 
 
 @pytest.mark.parametrize(

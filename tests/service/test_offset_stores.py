@@ -96,6 +96,20 @@ def test_a_connector_that_moves_to_another_machine_loses_nothing_and_copies_noth
     assert rows == dict(shop.execute("select id, n from orders"))
 
 
+def test_a_second_machine_is_told_who_runs_the_connector_and_does_not_run_it(
+    shop: OwnPostgres, remote: Place, machines: tuple[Machine, Machine]
+) -> None:
+    first, second = machines
+    running = first.run(first.connector(shop, remote.section))
+    until(lambda: first.ops().count("r") == 100, "the first machine has copied the table")
+    impatient = {**second.connector(shop, remote.section), "errors": {"retry_for_s": 0}}
+    refused = second("run", second.write(impatient))
+    assert refused.returncode == exits.FATAL
+    assert f"connector shop is already running as pid {running.pids()[1]} on host" in refused.stderr
+    assert not second.out.exists() or second.ops() == []
+    assert running.stop() == 0
+
+
 def test_offsets_are_shown_and_moved_from_a_machine_that_never_ran_the_connector(
     shop: OwnPostgres, remote: Place, machines: tuple[Machine, Machine]
 ) -> None:
@@ -171,9 +185,9 @@ def test_offsets_in_a_captured_database_are_warned_of(shop: OwnPostgres, machine
     source = shop.connector()["source"]
     section = {key: source[key] for key in ("type", "host", "port", "database", "user")}
     found = first("check", first.write(first.connector(shop, section)))
-    assert 'exclude their tables: "tables": ["!public.tailrace_*"]' in found.stdout
+    assert 'exclude them: "tables": ["!public.tailrace_*"]' in found.stdout
     connector = first.connector(shop, section)
     connector["source"]["tables"] = ["!public.tailrace_*"]
-    assert "exclude their tables" not in first("check", first.write(connector)).stdout
+    assert "exclude them" not in first("check", first.write(connector)).stdout
     first.catch_up(connector)
     assert set(first.ops()) == {"r"}

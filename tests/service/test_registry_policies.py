@@ -131,6 +131,19 @@ class PolicySuite:
         assert shop.versions() == [1]
         assert "stop" in shop.listed()
 
+    def test_a_dropped_column_that_readers_insist_on_stops_the_connector(self, shop: Shop) -> None:
+        shop.run("widen")
+        shop.registry.require(f"{shop.topic}-value", "FULL")
+        shop.execute("truncate table orders")
+        shop.execute("alter table orders add column flag int not null")
+        shop.execute("insert into orders values (2, 'second', 20, 0.5, 7)")
+        shop.run("widen")
+        assert shop.field("flag")["type"] == ["null", "int"]
+        shop.execute("alter table orders drop column total")
+        shop.execute("insert into orders values (3, 'third', 0.5, 7)")
+        assert "total was removed" in shop.run("widen", exits.FATAL)
+        assert shop.versions() == [1, 2]
+
     def test_a_key_keeps_its_bytes_when_its_column_is_narrowed(self, shop: Shop) -> None:
         shop.retype("id", "bigint")
         shop.run("widen")

@@ -5,6 +5,8 @@ import pytest
 from schema.event import NEW_KEY, OLD_KEY, other_key
 from sinks.kafka_config import KafkaConfig
 from tests.kafka_servers import Kafka
+from tests.oracle.format_goldens import SOURCES, golden_events
+from tests.oracle.mysql_goldens import PREFIX
 from tests.sinks.events import batch, event, tombstone
 from tests.sinks.kafka import opened
 
@@ -33,7 +35,16 @@ def test_a_changed_key_is_in_the_headers_of_both_its_events(kafka: Kafka) -> Non
     assert [record.value for record in records] == [sent.value for sent in events]
 
 
-def test_context_headers_are_debeziums_and_may_be_left_out_or_replaced() -> None:
+@pytest.mark.parametrize("source", SOURCES)
+def test_context_headers_are_those_of_a_real_engine(source: str) -> None:
+    theirs = golden_events(source)[0].headers
+    connector = theirs["__debezium.context.connectorName"]
+    config = KafkaConfig(bootstrap_servers="broker:9092").in_context(PREFIX, connector)
+    run = {"__debezium.context.runId": config.headers["__debezium.context.runId"]}
+    assert list(config.headers.items()) == list({**theirs, **run}.items())
+
+
+def test_context_headers_may_be_left_out_or_replaced() -> None:
     def headers(**keys: object) -> dict[str, str]:
         config = KafkaConfig.model_validate({"bootstrap_servers": "broker:9092", **keys})
         return {
