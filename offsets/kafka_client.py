@@ -48,7 +48,8 @@ _FIXED = {
     "test.mock.num.brokers": "nothing would go to a broker at all",
 }
 _IN_FLIGHT = ("max.in.flight", "max.in.flight.requests.per.connection")
-_NOISE = re.compile(r"^(\w+://)?\S+: | \(after \d+ms in state \w+\).*$")
+_NOISE = re.compile(r"^(\w+://)?\S+: | \(after \d+ms in state \w+\).*$|^Failed to create \w+ client: |ipv[46]#|\s+$")
+_FILES = {"ssl.ca.location": "tls.ca", "ssl.certificate.location": "tls.cert", "ssl.key.location": "tls.key"}
 
 log = logging.getLogger("tailrace.librdkafka")
 log.addFilter(lambda record: record.levelno < logging.CRITICAL)  # fatal errors are raised, and told by that
@@ -73,6 +74,12 @@ class KafkaTls(Part):
     key_password: SecretStr | None = Field(
         default=None, description="Password of `key`, as ${env:NAME} or ${file:PATH}, where it has one."
     )
+
+    @model_validator(mode="after")
+    def _is_a_pair(self) -> Self:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError(f"{'key' if self.cert else 'cert'}: missing; accepted: both or neither of cert and key")
+        return self
 
 
 class KafkaSasl(Part):
@@ -128,6 +135,13 @@ class KafkaClient(Part):
             if name in _IN_FLIGHT and not (text(value).isdecimal() and 1 <= int(value) <= MOST_IN_FLIGHT):
                 raise ValueError(f"{name} is {value}: a retry could change the order; accepted: 1 to {MOST_IN_FLIGHT}")
         return settings
+
+    @model_validator(mode="after")
+    def _can_get_a_token(self) -> Self:
+        has_way = self.sasl.token_url or any("oauthbearer" in name for name in self.settings)
+        if self.sasl.mechanism == "OAUTHBEARER" and not has_way:
+            raise ValueError("sasl.token_url: missing; accepted: where OAUTHBEARER asks for a token")
+        return self
 
     @property
     def servers(self) -> frozenset[str]:
@@ -190,3 +204,9 @@ def text(value: object) -> str:
 def reason(error: KafkaError) -> str:
     """librdkafka's text without its own bookkeeping."""
     return _NOISE.sub("", error.str())
+
+
+def unusable_file(error: KafkaError) -> str:
+    """The key of the file that librdkafka cannot use, "" where the error is about something else."""
+    name, _, _ = reason(error).partition(" failed: ")
+    return _FILES.get(name, "")

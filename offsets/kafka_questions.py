@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 ANSWER_TIMEOUT_S = 10.0
 """A broker that starts, or a cluster that elects a controller, has answered by then."""
 POLL_S = 0.05
+HANGS_UP = "the listener hangs up at once, as one does that wants TLS, or a user, or neither"
 
 Answer = TypeVar("Answer")
 
@@ -22,25 +23,33 @@ class Questions:
         """`settings` are librdkafka's."""
         self._trouble: KafkaError | None = None
         self._all_down = False
+        self._has_asked = False
         asked: dict[str, Any] = {**settings, "error_cb": self._remember}
-        self.admin = AdminClient(asked)
+        self._admin = AdminClient(asked)
+
+    @property
+    def admin(self) -> AdminClient:
+        """For one question, whose answer `wait` takes."""
+        if self._has_asked:  # what it says of connections that ended since then is no answer
+            self._admin.poll(0)
+            self._trouble, self._all_down = None, False
+        self._has_asked = True
+        return self._admin
 
     def wait(self, answer: "Future[Answer]", timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
         """What `admin` was asked: at once where every broker has hung up, with the reason they gave."""
-        self.admin.poll(0)  # what it says of connections that ended since it was asked last is no answer
-        self._trouble, self._all_down = None, False
         deadline = time.monotonic() + timeout_s
         while not answer.done() and not self._all_down and time.monotonic() < deadline:
-            self.admin.poll(POLL_S)
+            self._admin.poll(POLL_S)
         if not answer.done() or answer.exception():
-            self.admin.poll(0)
+            self._admin.poll(0)
             if self._trouble is not None:
                 raise KafkaException(self._trouble)
         try:
             return answer.result(0)
         except TimeoutError:
-            late = KafkaError(KafkaError._TIMED_OUT, f"nothing was said for {timeout_s:g} s")
-            raise KafkaException(late) from None
+            said = HANGS_UP if self._all_down else f"nothing was said for {timeout_s:g} s"
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, said)) from None
 
     def _remember(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:

@@ -51,7 +51,6 @@ class OffsetTopic:
             self._questions = Questions(config.client())
         except KafkaException as error:
             raise kafka_errors.translate(error.args[0], self.place) from error
-        self._admin = self._questions.admin
 
     def prepare(self, *, only_check: bool = False) -> list[Doubt]:
         """See that it is there and fit; make it where it is not."""
@@ -118,7 +117,7 @@ class OffsetTopic:
         partition = TopicPartition(self.name, 0)
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            asked = self._admin.list_offsets(
+            asked = self._questions.admin.list_offsets(
                 {partition: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
                 isolation_level=IsolationLevel.READ_UNCOMMITTED,
                 request_timeout=ANSWER_TIMEOUT_S,
@@ -132,7 +131,7 @@ class OffsetTopic:
 
     def _replicas(self) -> int | None:
         """None where there is no such topic."""
-        asked = self._admin.describe_topics(TopicCollection([self.name]), request_timeout=ANSWER_TIMEOUT_S)
+        asked = self._questions.admin.describe_topics(TopicCollection([self.name]), request_timeout=ANSWER_TIMEOUT_S)
         try:
             found = self._questions.wait(asked[self.name])
         except KafkaException as error:
@@ -163,7 +162,7 @@ class OffsetTopic:
     def _setting(self, name: str) -> str | None:
         """None where we may not ask."""
         resource = ConfigResource(ResourceType.TOPIC, self.name)
-        asked = self._admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)
+        asked = self._questions.admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)
         try:
             return str(self._questions.wait(asked[resource])[name].value)
         except KafkaException as error:
@@ -178,7 +177,7 @@ class OffsetTopic:
             replication_factor=self._config.replication or BROKERS_DEFAULT,
             config=SETTINGS,
         )
-        asked = self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S, validate_only=only_check)
+        asked = self._questions.admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S, validate_only=only_check)
         try:
             self._questions.wait(asked[self.name])
         except KafkaException as error:

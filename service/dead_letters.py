@@ -20,13 +20,15 @@ create table if not exists dead_letter (
     attempt integer not null default 1, superseded_by text, published integer not null default 0
 );
 create unique index if not exists dead_letter_of_row
-    on dead_letter (connector, position, topic, coalesce(key, value, x''));
+    on dead_letter (connector, position, topic, coalesce(key, iif(is_event, value, null), x''));
 """
 BUSY_TIMEOUT_S = 30.0
 MINUTE_MS = 60_000
 
 _LETTER = "table_name, topic, key, value, position, error, is_event, headers"
 _STORED = f"id, connector, failed_at_ms, attempt, superseded_by, {_LETTER}"
+_OPEN = "is_event and (superseded_by is null or superseded_by = position)"
+"""An event that came again counts as delivered in the life that saw a checkpoint behind it, and in no other."""
 _OLD = "dead_letter_before"
 _OLD_IS_EVENT = "replace(position, '/', '') not glob '*[^0-9]*' and position glob '*/*' and position not glob '*/*/*'"
 """The place of an event; a log's own words hold letters, or a second slash."""
@@ -61,7 +63,8 @@ def upgrade(db: sqlite3.Connection) -> None:
         db.execute(statement)
     if is_old:
         kept = "id, connector, failed_at_ms, table_name, topic, key, value, position, error"
-        db.execute(f"insert into dead_letter ({kept}, is_event) select {kept}, {_OLD_IS_EVENT} from {_OLD} order by id")
+        moved = f"select {kept}, {_OLD_IS_EVENT} from {_OLD} order by id"
+        db.execute(f"insert or ignore into dead_letter ({kept}, is_event) {moved}")
         db.execute(f"drop table {_OLD}")
 
 
@@ -79,30 +82,30 @@ class DeadLetters:
         self._db.execute("pragma synchronous = full")
 
     def add(self, connector: str, letter: DeadLetter, limits: Limits | None = None) -> None:
-        """Durable on return. What comes again in the same form is one attempt more of the letter that is there.
+        """Durable on return. What comes again is one attempt more of the letter that is there, with its bytes of now:
+        events say when they were made, and a copied row may have changed.
 
-        Positions of copied rows begin anew with each run, which may find a newer form of the row: it takes the place of
-        the older one, behind the rest. Raises TooManyDeadLetters for one more than `limits` allow; after that, as after
-        OffsetStoreFailed, the event must not count as delivered.
+        Without a key only an event's bytes tell it from another copied row that stood there in another run. Raises
+        TooManyDeadLetters for one more than `limits` allow; after that, as after OffsetStoreFailed, the event must not
+        count as delivered.
         """
-        row = (connector, letter.position, letter.topic, letter.key, letter.value)
+        place = (connector, letter.position, letter.topic, letter.key)
         with self._transaction(f"store a dead letter of connector {connector}") as db:
             known = db.execute(
-                "select id, value, superseded_by from dead_letter where connector = ? and position = ? and topic = ?"
-                " and coalesce(key, value, x'') = coalesce(?, ?, x'')",
-                row,
+                "select id, superseded_by from dead_letter where connector = ? and position = ? and topic = ?"
+                " and coalesce(key, iif(is_event, value, null), x'') = coalesce(?, iif(?, ?, null), x'')",
+                (*place, letter.is_event, letter.value),
             ).fetchone()
-            if known and known[1] == letter.value:
+            if known:
                 # What came before it in this run, a repeated stretch, is no later event.
-                stale = letter.is_event and known[2] is not None and id_at(known[2]) < id_at(letter.position)
+                stale = letter.is_event and known[1] is not None and id_at(known[1]) < id_at(letter.position)
                 db.execute(
-                    "update dead_letter set attempt = attempt + 1, error = ?, superseded_by = ? where id = ?",
-                    (letter.error, None if stale else known[2], known[0]),
+                    "update dead_letter set attempt = attempt + 1, value = ?, error = ?, superseded_by = ?"
+                    " where id = ?",
+                    (letter.value, letter.error, None if stale else known[1], known[0]),
                 )
             else:
-                if known:
-                    db.execute("delete from dead_letter where id = ?", (known[0],))
-                elif limits is not None:
+                if limits is not None:
                     self._refuse_more(connector, letter, limits)
                 db.execute(
                     f"insert into dead_letter (connector, failed_at_ms, {_LETTER}) values (?,?,?,?,?,?,?,?,?,?)",
@@ -112,17 +115,24 @@ class DeadLetters:
             db.execute(
                 "update dead_letter set superseded_by = null"
                 " where connector = ? and superseded_by = ? and topic = ? and key = ?",
-                row[:4],
+                place,
             )
 
-    def supersede(self, connector: str, later: Iterable[tuple[str, str, bytes]]) -> None:
-        """`later` are (place, topic, key) of events; the letters of their keys that are open are so no longer."""
+    def supersede(self, connector: str, later: Iterable[tuple[str, str, bytes]]) -> list[int]:
+        """`later` are (place, topic, key) of events; the letters of their keys that are open are so no longer.
+
+        The letters among them whose own event it was.
+        """
+        came_again: list[int] = []
         with self._transaction(f"mark dead letters of connector {connector}") as db:
-            db.executemany(
-                "update dead_letter set superseded_by = ?"
-                " where connector = ? and topic = ? and key = ? and is_event and superseded_by is null",
-                [(place, connector, topic, key) for place, topic, key in later],
-            )
+            for place, topic, key in later:
+                marked = db.execute(
+                    "update dead_letter set superseded_by = ?"
+                    f" where connector = ? and topic = ? and key = ? and {_OPEN} returning id, position",
+                    (place, connector, topic, key),
+                ).fetchall()
+                came_again += [id_ for id_, position in marked if position == place]
+        return came_again
 
     def rejected_again(self, id_: int, error: str) -> None:
         with self._transaction("mark a dead letter") as db:
@@ -136,12 +146,10 @@ class DeadLetters:
         with self._transaction("remove dead letters") as db:
             db.executemany("delete from dead_letter where id = ?", [(id_,) for id_ in ids])
 
-    def remove_delivered(self, connector: str) -> None:
-        """Those whose own event came again and was taken."""
-        with self._transaction(f"remove dead letters of connector {connector}") as db:
-            db.execute(
-                "delete from dead_letter where connector = ? and is_event and superseded_by = position", (connector,)
-            )
+    def remove_delivered(self, ids: Iterable[int]) -> None:
+        """Those of `ids` that have not been rejected once more since their own event came again."""
+        with self._transaction("remove dead letters") as db:
+            db.executemany("delete from dead_letter where id = ? and superseded_by = position", [(id_,) for id_ in ids])
 
     def of(self, connector: str) -> list[StoredLetter]:
         """In the order they came."""
@@ -155,8 +163,7 @@ class DeadLetters:
         """(topic, key) of events behind which no event of their key was delivered."""
         with self._reported(f"read the dead letters of connector {connector}"):
             return self._db.execute(
-                "select distinct topic, key from dead_letter"
-                " where connector = ? and is_event and key is not null and superseded_by is null",
+                f"select distinct topic, key from dead_letter where connector = ? and key is not null and {_OPEN}",
                 (connector,),
             ).fetchall()
 

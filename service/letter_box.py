@@ -32,7 +32,7 @@ class LetterBox:
             self._open.setdefault(key, set()).add(letter_topic)
         self._may_publish = True
         self._written: list[int] = []  # published, but not noted yet
-        self._may_remove = True
+        self._came_again: list[int] = []  # and was accepted, but no checkpoint has covered that yet
 
     def put(self, letter: DeadLetter) -> None:
         """Durable on return. Raises TooManyDeadLetters, OffsetStoreFailed."""
@@ -63,9 +63,9 @@ class LetterBox:
         if self._written:
             self._letters.note_published(self._written)
             self._written = []
-        if self._may_remove:
-            self._letters.remove_delivered(self._connector)
-            self._may_remove = False
+        if self._came_again:
+            self._letters.remove_delivered(self._came_again)
+            self._came_again = []
 
     def _supersede(self, events: list[Event]) -> None:
         later: list[tuple[str, str, bytes]] = []
@@ -78,5 +78,4 @@ class LetterBox:
             if not topics:
                 del self._open[event.key]
         if later:
-            self._letters.supersede(self._connector, later)
-            self._may_remove = True
+            self._came_again += self._letters.supersede(self._connector, later)

@@ -125,15 +125,17 @@ def _obstacle(letter: StoredLetter, offset: Offset | None, row_now: RowNow) -> t
     dead = letter.dead
     if not dead.is_event:
         return "it holds what the log held, and never became an event", row_now(letter)
-    if letter.superseded_by == dead.position:
-        drop = f"`tailrace dlq drop {letter.connector} {letter.id}`"
-        return "its event came again, and was delivered", f"the connector removes it when it runs, or {drop} does"
-    if letter.superseded_by is not None:
+    if letter.superseded_by not in (None, dead.position):
         return f"event {letter.superseded_by} of the same key was delivered, which is newer", row_now(letter)
     if offset is None or id_at(dead.position)[0] >= offset.position.order:
         return (
             "the connector has not passed it yet, and would deliver older events behind it",
             f"start {letter.connector}: it reads that event again",
+        )
+    if letter.superseded_by is not None:
+        return (
+            "its event came again, and was delivered",
+            f"`tailrace dlq drop {letter.connector} {letter.id}` removes it",
         )
     return None
 

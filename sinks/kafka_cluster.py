@@ -30,12 +30,11 @@ class Cluster:
             self._questions = Questions(config.client())
         except KafkaException as error:
             raise self.error(error.args[0]) from error
-        self._admin = self._questions.admin
 
     def reach(self) -> int:
         """Connect, prove who we are, get an answer: how many brokers there are."""
         try:
-            return len(self._wait(self._admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S)).nodes)
+            return len(self._wait(self._questions.admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S)).nodes)
         except KafkaException as error:
             raise self.error(error.args[0]) from error
 
@@ -63,7 +62,7 @@ class Cluster:
     def settings(self, name: str) -> dict[str, str]:
         """Of a topic; none where we may not see them."""
         topic = ConfigResource("topic", name)
-        asked = self._admin.describe_configs([topic], request_timeout=ANSWER_TIMEOUT_S)
+        asked = self._questions.admin.describe_configs([topic], request_timeout=ANSWER_TIMEOUT_S)
         try:
             return {setting: entry.value for setting, entry in self._wait(asked[topic]).items()}
         except KafkaException as error:
@@ -76,7 +75,7 @@ class Cluster:
 
     def _describe(self, name: str) -> TopicDescription | None:
         topics = TopicCollection([name])
-        asked = self._admin.describe_topics(
+        asked = self._questions.admin.describe_topics(
             topics, include_authorized_operations=True, request_timeout=ANSWER_TIMEOUT_S
         )
         try:
@@ -100,7 +99,7 @@ class Cluster:
             replication_factor=wanted.replication or BROKERS_DEFAULT,
             config={**wanted.config(), **settings},
         )
-        asked = self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S, validate_only=only_check)
+        asked = self._questions.admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S, validate_only=only_check)
         try:
             self._wait(asked[name])
         except KafkaException as error:

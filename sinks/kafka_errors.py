@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError
 
-from offsets.kafka_client import reason
+from offsets.kafka_client import reason, unusable_file
 from schema.event import Event
 from sinks.errors import Rejected, SinkError, SinkMisconfigured, SinkUnavailable
 
@@ -25,6 +25,7 @@ REFUSED = frozenset(
 TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
+NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token"
 FORBIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 
 
@@ -54,6 +55,11 @@ _NOT_WE = _Said(
     SinkMisconfigured,
     "Kafka at {servers} does not accept who we are: {reason}",
     "correct sink.sasl, its password, or the mechanism that the listener offers",
+)
+_NO_TOKEN = _Said(
+    SinkUnavailable,
+    "no token to show to Kafka at {servers}: {reason}",
+    "start the server of sink.sasl.token_url, or correct it, client_id or client_secret; it is tried again",
 )
 _NOT_MADE = _Said(SinkMisconfigured, "the topic {topic} cannot be made: {reason}", "correct sink.topics")
 _MISSING = _Said(
@@ -126,7 +132,13 @@ def translate(error: KafkaError, servers: str, topic: str = "", user: str = "") 
             f"{topic} refused a batch for one of its events: {reason(error)}",
             "nothing to do: the events are delivered again one by one, and the one is found",
         )
-    said = _BY_CODE.get(error.code(), _FORGOTTEN)
+    if key := unusable_file(error):
+        return SinkMisconfigured(
+            f"the file of sink.{key} cannot be used: {reason(error).partition(' failed: ')[2]}",
+            f"let sink.{key} be the path of a PEM file that tailrace can read"
+            + (", the private key of sink.tls.cert" if key == "tls.key" else ""),
+        )
+    said = _NO_TOKEN if NO_TOKEN in error.str() else _BY_CODE.get(error.code(), _FORGOTTEN)
     values = {"topic": topic or "asked for", "servers": servers, "reason": reason(error)}
     return said.kind(said.cause.format(**values), _filled(said.hint, servers, topic, user))
 

@@ -14,10 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ElectionType,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.mysql_servers import PROGRAMS
 from tests.rigs import Rigged, finish, free_port, installed
@@ -184,6 +192,11 @@ class Kafka:
         self.admin.delete_topics([name])[name].result(READ_TIMEOUT_S)
         until(lambda: name not in self.topics(), f"the topic {name} is gone")
 
+    def grow_topic(self, name: str, partitions: int) -> None:
+        """To so many partitions altogether."""
+        self.admin.create_partitions([NewPartitions(name, partitions)])[name].result(READ_TIMEOUT_S)
+        until(lambda: self.topics()[name] == partitions, f"{name} has {partitions} partitions")
+
     def set_topic(self, name: str, **settings: str) -> None:
         """Change settings of a topic, by their own names: ``**{"min.insync.replicas": "2"}``."""
         change = [
@@ -201,6 +214,11 @@ class Kafka:
         """The id of the node that leads a partition, -1 where none does."""
         found = self.admin.list_topics(topic, timeout=READ_TIMEOUT_S).topics[topic]
         return int(found.partitions[partition].leader)
+
+    def lead_again(self, topic: str, partitions: int) -> None:
+        """Each partition is led by the first of its replicas, if that is in sync."""
+        wanted = [TopicPartition(topic, partition) for partition in range(partitions)]
+        self.admin.elect_leaders(ElectionType.PREFERRED, wanted).result(READ_TIMEOUT_S)
 
     def in_sync(self, topic: str, partition: int = 0) -> set[int]:
         """The ids of the nodes that have all of a partition."""

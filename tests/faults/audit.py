@@ -1,25 +1,22 @@
-"""The verdict on a files sink (avro) after the writers' day, against their ledger. Invariants I1 to I5, I7 and I8:
+"""The verdict on what a sink holds after the writers' day, against their ledger. Invariants I1 to I5, I7 and I8:
 
 I1 nothing lost, I2 nothing invented, I3 each key in order, I4 a repetition is a re-run from an earlier point,
 I5 the stored offset covers only what the sink holds, I7 the fold is the table, I8 each event has its version's columns.
 
 A table's expected events stand in one list, in the order of commits. Whenever the connector was opened again, a new
-file begins; so each file must hold a part of that list without a hole, and begin no later than where the files before
-it ended. Between them stand rows of the snapshot, each in a form that the stream has not yet left behind.
+run begins; so each run must hold a part of that list without a hole, and begin no later than where the runs before it
+ended. Between them stand rows of the snapshot, each in a form that the stream has not yet left behind.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import fastavro
-
 from service.demo_events import differences, fold
 from tests.faults.workload import LOOSE, Change, Day, Key
-from tests.fold import files, plain, settled
 
 READ, CREATE, UPDATE, DELETE, TOMBSTONE = "r", "c", "u", "d", "tombstone"
 
@@ -92,7 +89,7 @@ class Truth:
 
 
 class Walk:
-    """One topic's events against what was expected of its table. Fails with the file and the invariant."""
+    """One topic's events against what was expected of its table. Fails with the run and the invariant."""
 
     def __init__(self, expected: list[Expected], shapes: list[Shape], avro_types: Mapping[str, str]) -> None:
         self._expected = expected
@@ -108,8 +105,8 @@ class Walk:
         self.first: int | None = None
         self.ends: list[int] = []  # after each event: how many of `expected` are in the sink or came before the stream
 
-    def file(self, name: str, events: Iterable[Delivered]) -> None:
-        """The next file of the topic, in the order of writing."""
+    def run(self, name: str, events: Iterable[Delivered]) -> None:
+        """The next run of the topic, in the order of writing."""
         is_new = True
         last_of: dict[Key, int] = {}
         for nth, event in enumerate(events, 1):
@@ -167,7 +164,7 @@ class Walk:
 
 def check(
     day: Day,
-    directory: Path,
+    topics: "Topics",
     first_shapes: Mapping[str, Shape],
     seen_seq: int,
     glimpses: list[Glimpse],
@@ -178,17 +175,6 @@ def check(
     All entries behind `seen_seq` were committed when the stream had begun; `entered` gives an order of the log at or
     behind the commit of each entry.
     """
-    judge(day, read_topics(day, directory), first_shapes, seen_seq, glimpses, entered)
-
-
-def judge(
-    day: Day,
-    topics: "Topics",
-    first_shapes: Mapping[str, Shape],
-    seen_seq: int,
-    glimpses: list[Glimpse],
-    entered: dict[int, int],
-) -> None:
     truth = Truth(day, first_shapes, topics)
     for table, expected in truth.expected.items():
         name = next((topic for topic in topics if topic.endswith(f".{day.schema}.{table}")), None)
@@ -197,8 +183,8 @@ def judge(
             _check_loose(topics[name], expected)
             continue
         walk = Walk(expected, truth.shapes[table], day.avro_types)
-        for file, events in topics[name]:
-            walk.file(file, events)
+        for run, events in topics[name]:
+            walk.run(run, events)
         first = len(expected) if walk.first is None else walk.first
         due = next((i for i, event in enumerate(expected) if event.seq > seen_seq), len(expected))
         assert first <= due, f"I1: {table}: the stream begins with {expected[first]}, and {expected[due]} is missing"
@@ -220,22 +206,22 @@ def _check_glimpse(
     assert not missing, f"I5: the stored offset covers {missing[0]} of {table}, which the sink did not hold"
 
 
-def _check_loose(files_: list[tuple[str, list[Delivered]]], expected: list[Expected]) -> None:
+def _check_loose(runs: list[tuple[str, list[Delivered]]], expected: list[Expected]) -> None:
     """A table without a key: its copy and the stream share its rows, and no key tells them apart."""
     index = {event.ver: i for i, event in enumerate(expected)}
-    for file, events in files_:
+    for run, events in runs:
         versions = [event.ver for event in events if event.ver]
-        assert len(versions) == len(set(versions)), f"I4: {file}: a row stands twice in one run"
+        assert len(versions) == len(set(versions)), f"I4: {run}: a row stands twice in one run"
         streamed = [index.get(event.ver, -1) for event in events if event.op == CREATE]
-        assert -1 not in streamed, f"I2: {file}: a row that was never committed"
-        assert streamed == sorted(streamed), f"I3: {file}: not in the order of the commits"
-    held = {event.ver for _, events in files_ for event in events if event.ver}
+        assert -1 not in streamed, f"I2: {run}: a row that was never committed"
+        assert streamed == sorted(streamed), f"I3: {run}: not in the order of the commits"
+    held = {event.ver for _, events in runs for event in events if event.ver}
     assert held == index.keys(), f"I1, I2: loose: {held ^ index.keys()}"
 
 
 def _check_fold(day: Day, topics: "Topics") -> None:
     for events in topics.values():
-        folded = fold(event.raw for _, file in events for event in file)
+        folded = fold(event.raw for _, run in events for event in run)
         (table,) = folded
         name = table.partition(".")[2]
         key = day.tables[name].key if name in day.tables else ("seq",)
@@ -246,7 +232,7 @@ def _check_fold(day: Day, topics: "Topics") -> None:
 
 def told_by_ledger(topics: "Topics") -> dict[int, str]:
     """Which transaction delivered each entry of the ledger, by its `seq`."""
-    ledger = next((files for topic, files in topics.items() if topic.endswith(".ledger")), [])
+    ledger = next((runs for topic, runs in topics.items() if topic.endswith(".ledger")), [])
     told: dict[int, str] = {}
     for event in (event for _, events in ledger for event in events if event.op == CREATE):
         assert event.transaction and event.ver
@@ -256,9 +242,9 @@ def told_by_ledger(topics: "Topics") -> dict[int, str]:
     return told
 
 
-def glimpse(day: Day, state: Path, directory: Path, connector: str) -> Glimpse:
+def glimpse(day: Day, state: Path, counts: Callable[[], Mapping[str, int]], connector: str) -> Glimpse:
     """In the order in which a promise is kept backwards, so that it may be taken while everything runs."""
-    return Glimpse(day.confirmed(), stored_offset(state, connector), count(directory))
+    return Glimpse(day.confirmed(), stored_offset(state, connector), counts())
 
 
 def has_state(state: Path) -> bool:
@@ -283,47 +269,8 @@ def stored_progress(state: Path, connector: str) -> dict[str, bool]:
         return {table: json.loads(progress)[1] for table, progress in rows}
 
 
-def count(directory: Path) -> dict[str, int]:
-    """Whole events by topic, hidden files included."""
-    return settled(directory, _count_files)
-
-
-def _count_files(paths: list[Path]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for path in paths:
-        counts[path.parent.name] = counts.get(path.parent.name, 0) + _count_file(path)
-    return counts
-
-
-def _count_file(path: Path) -> int:
-    events = 0
-    with path.open("rb") as file:
-        try:
-            for block in fastavro.block_reader(file):
-                events += block.num_records
-        except (EOFError, ValueError, IndexError):
-            pass  # torn behind its last whole block, or nothing but a piece of the header
-    return events
-
-
 Topics = dict[str, list[tuple[str, list[Delivered]]]]
-"""By topic: each file's name and events, in the order of writing."""
-
-
-def read_topics(day: Day, directory: Path) -> Topics:
-    topics: Topics = {}
-    for path in files(directory):
-        events = list(_read_file(day, path))
-        topics.setdefault(path.parent.name, []).append((f"{path.parent.name}/{path.name}", events))
-    return topics
-
-
-def _read_file(day: Day, path: Path) -> Iterator[Delivered]:
-    with path.open("rb") as file:
-        reader = fastavro.reader(file)
-        types = column_types(reader.writer_schema)
-        for event in reader:
-            yield delivered(day, plain(event), types)
+"""By topic: the runs in the order of writing, each with a name for an error and its events."""
 
 
 def delivered(day: Day, event: dict[str, Any], types: Mapping[str, str]) -> Delivered:
@@ -337,17 +284,13 @@ def delivered(day: Day, event: dict[str, Any], types: Mapping[str, str]) -> Deli
     return Delivered(value["op"], key, ver, transaction, tuple(row), types, event)
 
 
-def column_types(schema: Any) -> dict[str, str]:
-    """The Avro type of each column's non-null value, from the schema that an avro file carries."""
-    return types_in_envelope(_record(next(field["type"] for field in schema["fields"] if field["name"] == "value")))
-
-
-def types_in_envelope(envelope: Any) -> dict[str, str]:
-    row = _record(next(field["type"] for field in envelope["fields"] if field["name"] == "before"))
+def column_types(envelope: Any) -> dict[str, str]:
+    """The Avro type of each column's non-null value, from an envelope's schema."""
+    row = record(next(field["type"] for field in envelope["fields"] if field["name"] == "before"))
     return {field["name"]: _plain_type(field["type"]) for field in row["fields"]}
 
 
-def _record(union: list[Any]) -> Any:
+def record(union: list[Any]) -> Any:
     return next(branch for branch in union if isinstance(branch, dict))
 
 

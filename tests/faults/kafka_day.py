@@ -54,7 +54,7 @@ class Reader:
     def _types_of(self, wire: bytes) -> dict[str, str]:
         schema_id = _id(wire)
         if schema_id not in self._types:
-            self._types[schema_id] = audit.types_in_envelope(self._schema_of(schema_id))
+            self._types[schema_id] = audit.column_types(self._schema_of(schema_id))
         return self._types[schema_id]
 
 

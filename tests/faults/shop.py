@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from service.demo_events import differences
-from tests.faults.audit import stored_offset
+from service.demo_events import Row, differences
+from tests.faults.audit import has_state, stored_offset
 from tests.fold import fold, read_events
 from tests.mysql_servers import MysqlDatabase
 from tests.servers import Database, Running, Tailrace, skip, until
@@ -79,7 +79,11 @@ class BaseShop(Generic[AnyDatabase]):
         """What the events do not show as the table has it."""
         rows = self.database.execute("select id, name from items")
         items = {json.dumps({"id": id_}): {"id": id_, "name": name} for id_, name in rows}
-        return differences(items, fold(self.out).get(self.table, {}))
+        return differences(items, self.folded().get(self.table, {}))
+
+    def folded(self) -> dict[str, dict[str, Row]]:
+        """What the events leave behind, by table."""
+        return fold(self.out)
 
     def arrive(self) -> None:
         """Wait until the events are the table."""
@@ -87,7 +91,7 @@ class BaseShop(Generic[AnyDatabase]):
 
     def offset(self) -> int | None:
         state = self.tailrace.state
-        return stored_offset(state, NAME) if (state / "tailrace.db").exists() else None
+        return stored_offset(state, NAME) if has_state(state) else None
 
     def seen(self) -> set[tuple[int, str]]:
         """Every form of every row that some event showed."""

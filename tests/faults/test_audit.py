@@ -5,7 +5,7 @@ from threading import Event, Thread
 
 import fastavro
 
-from tests.faults.audit import count
+from tests.faults.targets import count
 
 SCHEMA = {"type": "record", "name": "row", "fields": [{"name": "id", "type": "int"}]}
 

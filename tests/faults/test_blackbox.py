@@ -9,19 +9,21 @@ import secrets
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 from random import Random
 from threading import Event
 
 import pytest
 
-from tests.conftest import OwnMysqlFactory
+from tests.conftest import OwnKafkaFactory, OwnMysqlFactory
 from tests.faults import audit
+from tests.faults.kafka_target import KafkaTarget
 from tests.faults.mysql_day import MysqlDay
 from tests.faults.postgres_day import PostgresDay
+from tests.faults.targets import FilesTarget, Target
 from tests.faults.workload import WRITERS, Day
 from tests.mysql_servers import KINDS
-from tests.servers import Database, Running, Tailrace, until
+from tests.registry_servers import Registry
+from tests.servers import VERSIONS, Database, Running, Tailrace, until
 
 ROUND_S = float(os.environ.get("TAILRACE_ROUND_S", "15"))
 NARROW_ROWS = 20_000
@@ -32,12 +34,12 @@ NAME = "shop"
 class Nemesis:
     """Kills what runs, and looks at what was durable before anything starts again."""
 
-    def __init__(self, day: Day, tailrace: Tailrace, out: Path, random: Random) -> None:
+    def __init__(self, day: Day, tailrace: Tailrace, target: Target, random: Random) -> None:
         self.day = day
         self.tailrace = tailrace
         self.random = random
-        self.out = out
-        self.connector = day.connector(NAME, {"type": "files", "directory": str(out), "format": "avro"})
+        self.target = target
+        self.connector = {**day.connector(NAME, target.sink), **target.sections}
         self.glimpses: list[audit.Glimpse] = []
         self.running = self.start()
 
@@ -57,7 +59,7 @@ class Nemesis:
                 os.kill(pid, signal.SIGKILL)
 
     def look(self) -> None:
-        self.glimpses.append(audit.glimpse(self.day, self.tailrace.state, self.out, NAME))
+        self.glimpses.append(audit.glimpse(self.day, self.tailrace.state, self.target.counts, NAME))
 
     def act(self) -> None:
         """Mostly wait for some progress, so that there is something to lose; then strike at any moment."""
@@ -65,7 +67,8 @@ class Nemesis:
             offset = self.offset()
             until(lambda: self.lives() and self.offset() != offset, "progress")
         time.sleep(self.random.uniform(0.0, 1.0))
-        strikes = [(self.kill, 4), (self.kill_process_of_connector, 2), (self.look, 1), *self.day.strikes()]
+        ours = [(self.kill, 4), (self.kill_process_of_connector, 2), (self.look, 1)]
+        strikes = [*ours, *self.day.strikes(), *self.target.strikes()]
         self.random.choices([strike for strike, _ in strikes], [weight for _, weight in strikes])[0]()
 
     def lives(self) -> bool:
@@ -85,7 +88,7 @@ class Nemesis:
         return bool(progress) and not all(progress.get(f"{self.day.schema}.{name}") for name in self.day.tables)
 
 
-def live_through(day: Day, tailrace: Tailrace, out: Path) -> None:
+def live_through(day: Day, tailrace: Tailrace, target: Target) -> None:
     """One round: the copy is killed twice, then whatever the killer thinks of; at the end the judge."""
     seed = int(os.environ.get("TAILRACE_SEED") or secrets.randbelow(1 << 32))
     print(f"TAILRACE_SEED={seed}")
@@ -95,7 +98,7 @@ def live_through(day: Day, tailrace: Tailrace, out: Path) -> None:
     writers = [day.writer(number, seed, rows, stop) for number in range(WRITERS)]
     for writer in writers:
         writer.start()
-    nemesis = Nemesis(day, tailrace, out, Random(seed))
+    nemesis = Nemesis(day, tailrace, target, Random(seed))
     try:
         until(lambda: nemesis.lives() and nemesis.offset(), "the first position is stored")
         seen_seq = day.execute("select coalesce(max(seq), 0) from ledger")[0][0]
@@ -113,10 +116,11 @@ def live_through(day: Day, tailrace: Tailrace, out: Path) -> None:
         writer.settle()
         writer.close()
     nemesis.running.kill()
+    target.heal()
     nemesis.look()
     tailrace.catch_up(nemesis.connector)
     entered = dict(entry for writer in writers for entry in writer.entered)
-    audit.check(day, out, shapes, seen_seq, nemesis.glimpses, entered)
+    audit.check(day, target.read(day), shapes, seen_seq, nemesis.glimpses, entered)
 
 
 @pytest.mark.postgres
@@ -124,7 +128,7 @@ def live_through(day: Day, tailrace: Tailrace, out: Path) -> None:
 def test_every_committed_change_arrives_in_order_whatever_is_killed(
     postgres: Database, tailrace: Tailrace, nth: int
 ) -> None:
-    live_through(PostgresDay(postgres), tailrace, postgres.folder / "out")
+    live_through(PostgresDay(postgres), tailrace, FilesTarget(postgres.folder / "out"))
 
 
 @pytest.mark.mysql
@@ -133,4 +137,23 @@ def test_every_committed_change_arrives_in_order_whatever_is_killed_the_server_i
     own_mysql: OwnMysqlFactory, tailrace: Tailrace, kind: str
 ) -> None:
     database = own_mysql(kind, "--max-binlog-size=8M")
-    live_through(MysqlDay(database), tailrace, database.folder / "out")
+    live_through(MysqlDay(database), tailrace, FilesTarget(database.folder / "out"))
+
+
+@pytest.mark.postgres
+@pytest.mark.kafka
+@pytest.mark.parametrize("postgres_server", VERSIONS[-1:], ids=["postgres18"], indirect=True)
+def test_a_consumer_sees_every_committed_change_in_order_whatever_is_killed_leaders_of_partitions_included(
+    postgres: Database, tailrace: Tailrace, own_kafka: OwnKafkaFactory, registry: Registry
+) -> None:
+    target = KafkaTarget(own_kafka(3, "min.insync.replicas=2"), registry)
+    live_through(PostgresDay(postgres), tailrace, target)
+
+
+@pytest.mark.mysql
+@pytest.mark.kafka
+def test_a_consumer_sees_every_committed_change_in_order_whatever_is_killed_server_and_broker_included(
+    own_mysql: OwnMysqlFactory, tailrace: Tailrace, own_kafka: OwnKafkaFactory, registry: Registry
+) -> None:
+    database = own_mysql("mysql97", "--max-binlog-size=8M")
+    live_through(MysqlDay(database), tailrace, KafkaTarget(own_kafka(), registry))

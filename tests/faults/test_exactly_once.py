@@ -121,7 +121,7 @@ def test_a_reader_of_committed_events_sees_each_once_whatever_is_killed(
 
     topics = read_topics(day, kafka, tailrace.state, kafka.prefix)
     entered = dict(entry for writer in writers for entry in writer.entered)
-    audit.judge(day, topics, shapes, seen_seq, [], entered)
+    audit.check(day, topics, shapes, seen_seq, [], entered)
     for table in COPIED_ONCE:
         [(_, events)] = topics[f"{kafka.prefix}.public.{table}"]
         copied = Counter(event.key for event in events if event.op == audit.READ)

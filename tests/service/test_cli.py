@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service import __version__, implementation
+from service import __version__, exits, implementation
 from tests.servers import ROOT, Tailrace
 
 ADAPTERS = Path(__file__).parent / "adapters"
@@ -112,3 +112,12 @@ def test_logs_are_for_people_on_a_terminal(tailrace: Tailrace, standin: dict[str
     assert done.returncode == 3
     assert re.fullmatch(r"\d\d:\d\d:\d\d shop  error: connector shop: the log has a gap", lines[0])
     assert lines[1].strip() == "mend the log"
+
+
+def test_an_offset_store_of_somebody_elses_is_found_and_used(tailrace: Tailrace, standin: dict[str, Any]) -> None:
+    standin["source"]["does"] = "ends"
+    diary = tailrace.folder / "held"
+    connector = {**standin, "offsets": {"type": "standin", "diary": str(diary)}}
+    done = tailrace("run", tailrace.write(connector), "--until-caught-up")
+    assert done.returncode == exits.DONE, done.stderr
+    assert diary.read_text() == "shop held\n"

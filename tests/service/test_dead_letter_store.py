@@ -65,12 +65,23 @@ def test_a_letter_that_comes_again_is_one_attempt_more_in_its_place(dead: DeadLe
     assert (second.id, second.attempt) == (2, 1)
 
 
-def test_a_newer_form_of_a_row_takes_the_place_of_the_older_behind_the_rest(dead: DeadLetters) -> None:
+def test_a_letter_that_comes_again_in_other_bytes_is_the_same_one_with_those(dead: DeadLetters) -> None:
     others = [LETTER._replace(key=b"\x00other"), LETTER._replace(key=None), LETTER._replace(key=None, value=b"\xfeno")]
-    newer = LETTER._replace(value=b"\xffmade again")
-    for added in (LETTER, *others, newer):
+    made_later = LETTER._replace(value=b"\xffmade later")
+    for added in (LETTER, *others, made_later):
         dead.add("shop", added)
-    assert [stored.dead for stored in dead.of("shop")] == [*others, newer]
+    assert [stored.dead for stored in dead.of("shop")] == [made_later, *others]
+    assert [stored.attempt for stored in dead.of("shop")] == [2, 1, 1, 1]
+
+
+def test_bytes_of_the_log_that_come_again_are_the_same_letter_however_they_were_framed(dead: DeadLetters) -> None:
+    raw = DeadLetter("public.t", "shop.public.t", None, b"w now 1\tNaN", "0/15AB3B8/2", "NaN")
+    for added in (raw, raw._replace(position="0/15AB3B8/3"), raw._replace(value=b"w later 1\tNaN")):
+        dead.add("shop", added)
+    assert [(stored.dead.position, stored.attempt) for stored in dead.of("shop")] == [
+        ("0/15AB3B8/2", 2),
+        ("0/15AB3B8/3", 1),
+    ]
 
 
 def test_a_number_is_not_given_out_twice(dead: DeadLetters) -> None:

@@ -70,6 +70,31 @@ def test_an_event_over_the_topics_limit_comes_back_by_a_replay_or_by_a_snapshot_
     assert len(kafka.read(dead_topic)) == 2
 
 
+def test_in_transactions_a_letter_is_published_with_the_events_around_it_and_comes_back_too(
+    postgres: Database, kafka: Kafka, tailrace: Tailrace
+) -> None:
+    topic, dead_topic = f"{kafka.prefix}.public.t", f"{kafka.prefix}.dead"
+    kafka.create_topic(topic, max_message_bytes=str(LIMIT))
+    kafka.create_topic(dead_topic)
+    postgres.execute("create table t (id int primary key, x text not null)")
+    shop = {
+        **postgres.connector(errors={"rejected": "dlq", "dead_letter_topic": dead_topic}),
+        "sink": {"type": "kafka", "bootstrap_servers": kafka.bootstrap, "exactly_once": True},
+        "offsets": {"type": "kafka", "bootstrap_servers": kafka.bootstrap, "topic": f"{kafka.prefix}.offsets"},
+        "events": {"topic_prefix": kafka.prefix},
+    }
+    tailrace.catch_up(shop)
+    for number, text in ((1, "a"), (2, LARGE), (3, "b"), (4, LARGE)):
+        postgres.execute("insert into t values (%s, %s)", number, text)
+    tailrace.catch_up(shop)
+    assert rows(kafka, tailrace, topic) == [("c", 1, 1), ("c", 3, 1)]
+    assert [dict(each.headers)["__tailrace.errors.id"] for each in kafka.read(dead_topic)] == [b"1", b"2"]
+    kafka.set_topic(topic, **{"max.message.bytes": "1000000"})
+    assert tailrace("dlq", "replay", "shop").stdout == "delivered again: 2 (1, 2)\n"
+    tailrace.catch_up(shop)
+    assert rows(kafka, tailrace, topic)[2:] == [("c", 2, len(LARGE)), ("c", 4, len(LARGE))]
+
+
 def test_letters_of_mysql_come_back_in_order_once_the_connector_has_passed_them(
     mysql: MysqlDatabase, kafka: Kafka, tailrace: Tailrace
 ) -> None:

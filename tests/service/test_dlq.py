@@ -145,6 +145,14 @@ def test_a_letter_that_the_connector_has_not_passed_stays_and_holds_those_behind
     assert shop.dlq("replay")[0] == "delivered again: 1 (2)\n"
 
 
+def test_a_letter_whose_own_event_was_delivered_since_stays_until_it_is_dropped(shop: Shop) -> None:
+    shop.add(letter(1, 500, "a"))
+    shop.deliver(row(1, 500, "a"))
+    refused = shop.dlq("replay", code=1)[1]
+    assert "its event came again, and was delivered\n`tailrace dlq drop shop 1` removes it" in refused
+    assert "came again" in shop.dlq("list")[0]
+
+
 def test_letters_of_a_key_whose_order_is_not_known_stay(shop: Shop) -> None:
     shop.add(letter(1, 500, "from one server"), letter(1, 20, "from the next"))
     said, refused = shop.dlq("replay", code=1)

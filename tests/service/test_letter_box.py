@@ -165,6 +165,21 @@ def test_a_letter_whose_event_comes_again_and_is_taken_is_gone_with_the_checkpoi
     assert shop.marks() == []
 
 
+def test_a_letter_whose_event_seemed_to_be_taken_is_the_same_letter_when_it_is_not(shop: Connector) -> None:
+    shop.deliver(bad(2), to=None)
+    shop.target.mended = shop.target.fails_to_flush = True
+    shop.start()
+    with pytest.raises(SinkUnavailable):
+        shop.deliver(bad(2))
+    assert shop.marks() == [("2/0", "2/0")]
+    shop.target.mended = shop.target.fails_to_flush = False
+    shop.start()
+    shop.deliver(event(1, b"other"))
+    shop.deliver(bad(2))
+    assert [(letter.id, letter.attempt) for letter in shop.letters.of("shop")] == [(1, 2)]
+    assert shop.marks() == [("2/0", None)]
+
+
 def test_letters_are_published_once_in_the_order_they_came(shop: Connector) -> None:
     shop.deliver(bad(2), event(3), bad(4))
     shop.deliver(event(5))

@@ -74,6 +74,13 @@ def test_a_mechanism_says_what_it_needs(sasl: dict[str, Any], said: str) -> None
         config(sasl=sasl)
 
 
+def test_what_would_never_connect_is_refused_before_anybody_is_asked() -> None:
+    with pytest.raises(ValidationError, match=r"sasl.token_url: missing; accepted: where OAUTHBEARER asks"):
+        config(sasl={"mechanism": "OAUTHBEARER"})
+    with pytest.raises(ValidationError, match=r"key: missing; accepted: both or neither of cert and key"):
+        config(tls={"cert": "shop.pem"})
+
+
 def test_how_topics_are_made_is_only_for_topics_that_are_made() -> None:
     with pytest.raises(ValidationError, match=r'cleanup, partitions: only .* "create": true'):
         config(topics={"partitions": 3, "cleanup": "compact"})

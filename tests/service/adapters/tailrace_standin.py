@@ -1,4 +1,4 @@
-"""A source of somebody else's, found by its entry point: it does what a test of the processes around it needs."""
+"""A source and an offset store of somebody else's, found by their entry points: they do what tests around them need."""
 
 import os
 import signal
@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from connectors.errors import LogGap, SourceMisconfigured, SourceUnreachable
+from offsets.memory import MemoryStore
 from offsets.position import Offset, Position
 from schema.event import Batch, DeadLetter
 from schema.preflight import Finding
@@ -99,3 +100,24 @@ class StandinSource:
         with self._config.diary.open("a") as diary:
             diary.write(f"{self._connector} {word} {os.getpid()}\n")
         return sum(f" {word} " in line for line in self._config.diary.read_text().splitlines())
+
+
+class StandinStoreConfig(BaseModel):
+    """`diary` gets a line for every connector that is held."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["standin"]
+    diary: Path
+
+
+class StandinStore(MemoryStore):
+    Config = StandinStoreConfig  # type: ignore[assignment]
+
+    def __init__(self, config: StandinStoreConfig) -> None:
+        super().__init__()
+        self._diary = config.diary
+
+    def hold(self, connector: str) -> None:
+        with self._diary.open("a") as diary:
+            diary.write(f"{connector} held\n")
