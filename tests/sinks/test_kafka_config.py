@@ -36,7 +36,13 @@ def test_other_settings_reach_librdkafka_and_the_promise_stays() -> None:
     assert (producer["acks"], producer["enable.idempotence"], producer["message.timeout.ms"]) == ("all", True, 0)
 
 
-@pytest.mark.parametrize("servers", ["broker", "broker:", "a:1 b:2", ""])
+def test_a_setting_that_is_not_one_value_is_refused_in_one_line() -> None:
+    with pytest.raises(ValidationError, match="accepted: a text, a number, true or false") as error:
+        config(settings={"linger.ms": [5]})
+    assert error.value.error_count() == 1
+
+
+@pytest.mark.parametrize("servers", ["broker", "broker:", "a:1 b:2", "", "kafka://a:1", "a:0", "a:1,b:99999"])
 def test_bootstrap_servers_are_hosts_with_ports(servers: str) -> None:
     with pytest.raises(ValidationError):
         config(bootstrap_servers=servers)
