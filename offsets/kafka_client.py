@@ -8,12 +8,19 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from confluent_kafka import KafkaError
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-Settings = Mapping[str, str | int | float | bool]
+
+def _one_value(value: object) -> object:
+    if isinstance(value, str | int | float):
+        return value
+    raise ValueError("it is not one value; accepted: a text, a number, true or false")
+
+
+Settings = Mapping[str, Annotated[str | int | float | bool, BeforeValidator(_one_value)]]
 TlsMode = Literal["disable", "require", "verify-ca", "verify-full"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
@@ -115,7 +122,7 @@ class KafkaClient(Part):
     """Those that nobody may set, and why."""
 
     bootstrap_servers: str = Field(
-        pattern=r"^[^\s,]+:\d+(, *[^\s,]+:\d+)*$",
+        pattern=r"^[^\s,/]+:\d+(, *[^\s,/]+:\d+)*$",
         description="Brokers to ask for the others: host:port, with commas between.",
     )
     tls: KafkaTls = Field(default=KafkaTls(), description="How connections are protected.")
@@ -123,6 +130,15 @@ class KafkaClient(Part):
     settings: Settings = Field(
         default={}, description="Any other setting of librdkafka, but for those that would break the promise."
     )
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _have_ports(cls, servers: str) -> str:
+        for server in servers.split(","):
+            port = int(server.rpartition(":")[2])
+            if not 1 <= port <= 65535:
+                raise ValueError(f"{port} is no port; accepted: 1 to 65535")
+        return servers
 
     @field_validator("settings")
     @classmethod

@@ -14,7 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ElectionType,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewPartitions, NewTopic
@@ -206,6 +214,11 @@ class Kafka:
         """The id of the node that leads a partition, -1 where none does."""
         found = self.admin.list_topics(topic, timeout=READ_TIMEOUT_S).topics[topic]
         return int(found.partitions[partition].leader)
+
+    def lead_again(self, topic: str, partitions: int) -> None:
+        """Each partition is led by the first of its replicas, if that is in sync."""
+        wanted = [TopicPartition(topic, partition) for partition in range(partitions)]
+        self.admin.elect_leaders(ElectionType.PREFERRED, wanted).result(READ_TIMEOUT_S)
 
     def in_sync(self, topic: str, partition: int = 0) -> set[int]:
         """The ids of the nodes that have all of a partition."""

@@ -1,12 +1,14 @@
 """`tailrace config import`: what becomes of a Debezium connector's configuration."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors.patterns import selected
 from service import config
 from service.debezium.config import Imported, translate
 from service.debezium.globs import translate as globs
@@ -361,6 +363,27 @@ def test_an_expression_becomes_globs_that_take_at_least_as_much(
     found = globs(expressions)
     assert [glob for each in found for glob in each.globs] == wanted
     assert all(each.exact is exact for each in found)
+
+
+EXPRESSIONS = [
+    *(r"public\.orders", "public.orders", r"public\..*", "public.*", ".*orders", ".*", r"(sales|hr)\.orders?", "p.*x"),
+    *(r"public\.orders_\d[a-c]", r"public\.(?!tmp_).*", r"public\.orders_\w+", r"a\.b|c\.d+", "orders", r"^a\.b$"),
+    *(r"public\.[^t].*", r"(?:a|public)\.(b|tmp_.+)", r"a\.b*", r"a\.(bc)?", r"[ap].*\..?", r"a.b", r"a\.b.+?"),
+]
+NAMES = [
+    f"{schema}.{table}"
+    for schema in ("public", "public2", "sales", "hr", "a", "c", "x.y")
+    for table in ("orders", "order", "orders_1b", "orders_x", "tmp_a", "b", "bb", "bc", "d", "dd", "x", "my_orders")
+]
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_globs_take_the_names_that_java_would_take_and_others_only_where_they_say_so(expression: str) -> None:
+    [found] = globs(expression)
+    wanted = {name for name in NAMES if re.fullmatch(expression, name)}
+    taken = {name for name in NAMES if found.globs and selected(found.globs, name)}
+    assert wanted <= taken
+    assert taken == wanted or not found.exact
 
 
 def test_an_exclusion_that_no_glob_can_say_is_left_out_so_that_nothing_is_lost(tmp_path: Path) -> None:

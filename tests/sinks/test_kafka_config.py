@@ -36,7 +36,13 @@ def test_other_settings_reach_librdkafka_and_the_promise_stays() -> None:
     assert (producer["acks"], producer["enable.idempotence"], producer["message.timeout.ms"]) == ("all", True, 0)
 
 
-@pytest.mark.parametrize("servers", ["broker", "broker:", "a:1 b:2", ""])
+def test_a_setting_that_is_not_one_value_is_refused_in_one_line() -> None:
+    with pytest.raises(ValidationError, match="accepted: a text, a number, true or false") as error:
+        config(settings={"linger.ms": [5]})
+    assert error.value.error_count() == 1
+
+
+@pytest.mark.parametrize("servers", ["broker", "broker:", "a:1 b:2", "", "kafka://a:1", "a:0", "a:1,b:99999"])
 def test_bootstrap_servers_are_hosts_with_ports(servers: str) -> None:
     with pytest.raises(ValidationError):
         config(bootstrap_servers=servers)
@@ -72,6 +78,13 @@ def test_brokers_elsewhere_are_reached_with_tls_unless_it_is_disabled(keys: dict
 def test_a_mechanism_says_what_it_needs(sasl: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         config(sasl=sasl)
+
+
+def test_what_would_never_connect_is_refused_before_anybody_is_asked() -> None:
+    with pytest.raises(ValidationError, match=r"sasl.token_url: missing; accepted: where OAUTHBEARER asks"):
+        config(sasl={"mechanism": "OAUTHBEARER"})
+    with pytest.raises(ValidationError, match=r"key: missing; accepted: both or neither of cert and key"):
+        config(tls={"cert": "shop.pem"})
 
 
 def test_how_topics_are_made_is_only_for_topics_that_are_made() -> None:

@@ -17,6 +17,7 @@ from sinks.kafka_config import KafkaConfig
 from tests.certificates import Authority
 from tests.conftest import OwnKafkaFactory
 from tests.kafka_security import ACLS, add_user, allow, passwords, tls, tokens, withdraw
+from tests.kafka_servers import Node
 from tests.servers import until
 from tests.sinks.events import SCHEMAS, batch
 from tests.sinks.kafka import by_key, change, changes, committed, numbers, opened
@@ -62,6 +63,10 @@ class Load:
         finally:
             sink.close()
 
+    def goes_on(self) -> None:
+        delivered = self.count
+        until(lambda: self.count > delivered + 2000, "delivery goes on")
+
     def end(self) -> int:
         """How many changes were delivered."""
         self._ending = True
@@ -83,8 +88,30 @@ def test_a_broker_killed_under_load_loses_nothing_and_keeps_the_order_of_each_ke
     for _ in range(2):
         kafka.server.kill()
         kafka.server.start()
-        delivered = load.count
-        until(lambda: load.count > delivered + 2000, "delivery goes on")  # noqa: B023 (called at once)
+        load.goes_on()
+    count = load.end()
+    records = kafka.read("orders")
+    assert by_key(records) == committed(count)
+    assert load.opens == 1
+    assert once(numbers(records))
+
+
+def test_leaders_that_die_go_and_come_back_under_load_change_no_order_and_make_no_doubles(
+    own_kafka: OwnKafkaFactory,
+) -> None:
+    kafka = own_kafka(3, "min.insync.replicas=2")
+    kafka.create_topic("orders", partitions=3, replication=3)
+    load = Load(kafka.bootstrap, "orders", settings={"batch.size": 5000})
+    for end in (Node.kill, Node.stop, Node.kill):
+        leader = kafka.leader("orders")
+        node = kafka.server.nodes[leader - 1]
+        end(node)
+        until(lambda: kafka.leader("orders") not in (-1, leader), "another leads")  # noqa: B023 (called at once)
+        load.goes_on()
+        node.start()
+        until(lambda: all(len(kafka.in_sync("orders", n)) == 3 for n in range(3)), "all have everything")
+        kafka.lead_again("orders", 3)  # a change of leader while none is missing
+        load.goes_on()
     count = load.end()
     records = kafka.read("orders")
     assert by_key(records) == committed(count)
@@ -99,8 +126,7 @@ def test_a_broker_frozen_beyond_the_request_timeout_gets_each_event_once(own_kaf
     kafka.server.signal(signal.SIGSTOP)
     time.sleep(4)  # several requests time out
     kafka.server.signal(signal.SIGCONT)
-    delivered = load.count
-    until(lambda: load.count > delivered + 2000, "delivery goes on")
+    load.goes_on()
     count = load.end()
     records = kafka.read("orders")
     assert by_key(records) == committed(count)
