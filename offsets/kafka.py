@@ -1,8 +1,7 @@
 """Offsets in a compacted topic of a Kafka cluster: a connector may move to any machine that reaches it.
 
-A save is a Kafka transaction. Its id is the connector's, so that of two runners the one that came later goes on, and
-the other is refused at its next save (KIP-98, "Zombie fencing"). A sink on the same cluster may put its events into
-the same transaction.
+A save is a Kafka transaction. Its id is the connector's, so that a runner which the others took for dead is refused at
+its next save (KIP-98, "Zombie fencing"). A sink on the same cluster may put its events into the same transaction.
 """
 
 import time
@@ -14,10 +13,11 @@ from typing import Any, ClassVar
 
 from offsets import kafka_kept
 from offsets.base import Doubt
-from offsets.errors import OffsetUnreadable
+from offsets.errors import HeldElsewhere, OffsetUnreadable
 from offsets.history import Change, Sampled, Stored, time_of
 from offsets.kafka_config import KafkaStoreConfig
 from offsets.kafka_kept import Kept, Put
+from offsets.kafka_seat import Seat
 from offsets.kafka_topic import OffsetTopic
 from offsets.kafka_transactions import Transactions
 from offsets.origin import refuse_to_go_back
@@ -43,6 +43,7 @@ class KafkaStore:
         self._sampled = Sampled()
         self._token = uuid.uuid4().hex
         self._writers: dict[str, _Writer] = {}
+        self._seats: list[Seat] = []
         self._topic = OffsetTopic(config)
         self._topic.prepare()
 
@@ -84,12 +85,17 @@ class KafkaStore:
         return self._kept(connector).position_at(int(moment.timestamp() * 1000), self._now_ms())
 
     def hold(self, connector: str) -> None:
+        if runner := self.holder(connector):
+            raise HeldElsewhere(connector, runner, self.place)
         self._writer(connector)
+        self._seats.append(self._topic.seat(connector))
 
     def holder(self, connector: str) -> str | None:
-        return None
+        return next(iter(self._topic.runners(connector)), None)
 
     def close(self) -> None:
+        while self._seats:
+            self._seats.pop().close()
         while self._writers:
             self._writers.popitem()[1].transactions.close()
 

@@ -29,7 +29,7 @@ _BY_CODE: dict[int, tuple[type[OffsetError], str]] = {
         ),
         (OffsetStoreRefused, "correct offsets.sasl, its password, or the mechanism that the listener offers"),
     ),
-    **dict.fromkeys(FORBIDDEN, (OffsetStoreRefused, "allow the user of offsets.sasl what docs/offsets.md lists")),
+    **dict.fromkeys(FORBIDDEN, (OffsetStoreRefused, "allow the user of offsets.sasl what docs/offset-stores.md lists")),
     **dict.fromkeys(
         (
             KafkaError._TRANSPORT,
@@ -49,7 +49,7 @@ _BY_CODE: dict[int, tuple[type[OffsetError], str]] = {
         "raise transaction.max.timeout.ms of the brokers, or lower sink.transaction_timeout_s",
     ),
     KafkaError.INVALID_REPLICATION_FACTOR: (OffsetStoreMisconfigured, "correct offsets.replication"),
-    KafkaError.POLICY_VIOLATION: (OffsetStoreMisconfigured, "make the topic by hand, as docs/offsets.md says"),
+    KafkaError.POLICY_VIOLATION: (OffsetStoreMisconfigured, "make the topic by hand, as docs/offset-stores.md says"),
     KafkaError.TOPIC_EXCEPTION: (OffsetStoreMisconfigured, "choose another offsets.topic"),
     KafkaError._INVALID_ARG: (OffsetStoreMisconfigured, "correct offsets.settings, or sink.settings"),
     KafkaError._CONFLICT: (OffsetStoreMisconfigured, "correct offsets.settings, or sink.settings"),
@@ -73,4 +73,4 @@ def translate(error: KafkaError, place: str) -> OffsetError:
             f"{place} fails: {reason(error)}", "start the server of sasl.token_url, or correct it; it is tried again"
         )
     kind, hint = _BY_CODE.get(error.code(), (OffsetStoreFailed, _SAYS_WHY))
-    return kind(f"{place} fails: {reason(error)}", hint)
+    return kind(f"{place} fails: {reason(error) or KafkaError(error.code()).str()}", hint)

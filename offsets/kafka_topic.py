@@ -1,7 +1,8 @@
 """The compacted topic that offsets lie in: made, looked at, and read to its end."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 from confluent_kafka import (
     Consumer,
@@ -21,7 +22,8 @@ from offsets import kafka_errors
 from offsets.base import Doubt
 from offsets.errors import OffsetStoreFailed, OffsetStoreMisconfigured, OffsetStoreRefused
 from offsets.kafka_config import KafkaStoreConfig
-from offsets.kafka_questions import ANSWER_TIMEOUT_S, POLL_S, Questions
+from offsets.kafka_questions import ANSWER_TIMEOUT_S, POLL_S, Answer, Questions
+from offsets.kafka_seat import Seat, group, is_dead
 
 SETTINGS = {
     "cleanup.policy": "compact",
@@ -33,6 +35,7 @@ BROKERS_DEFAULT = -1
 """For replication (KIP-464)."""
 LEADERLESS = (
     *(KafkaError._NOENT, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION),
+    *(KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR),
     *kafka_errors.MISSING,
 )
 """What is said of a topic that was made a moment ago, or whose broker has just gone."""
@@ -92,6 +95,26 @@ class OffsetTopic:
         except KafkaException as error:
             raise kafka_errors.translate(error.args[0], self.place) from error
 
+    def seat(self, connector: str) -> Seat:
+        """Lets `runners` name this process until it is closed."""
+        try:
+            return Seat(self._config, connector)
+        except KafkaException as error:
+            raise kafka_errors.translate(error.args[0], self.place) from error
+
+    def runners(self, connector: str) -> list[str]:
+        """Who runs the connector now, in words."""
+        name = group(self.name, connector)
+        try:
+            found = self._insist(
+                lambda: self._questions.admin.describe_consumer_groups([name], request_timeout=ANSWER_TIMEOUT_S)[name]
+            )
+            return [name for member in found.members if not is_dead(name := str(member.client_id))]
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return []
+            raise kafka_errors.translate(error.args[0], self.place) from error
+
     def _until(self, end: int, consumer: Consumer) -> Iterator[Message]:
         silent_since = time.monotonic()
         while True:
@@ -115,15 +138,21 @@ class OffsetTopic:
     def _end(self) -> int:
         """The offset behind the last record, whether that is committed or not."""
         partition = TopicPartition(self.name, 0)
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            asked = self._questions.admin.list_offsets(
+        asked = self._insist(
+            lambda: self._questions.admin.list_offsets(
                 {partition: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
                 isolation_level=IsolationLevel.READ_UNCOMMITTED,
                 request_timeout=ANSWER_TIMEOUT_S,
-            )
+            )[partition]
+        )
+        return int(asked.offset)
+
+    def _insist(self, ask: "Callable[[], Future[Answer]]") -> Answer:
+        """The answer, asked for again while nobody can give it yet."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
             try:
-                return int(self._questions.wait(asked[partition]).offset)
+                return self._questions.wait(ask())
             except KafkaException as error:
                 if error.args[0].code() not in LEADERLESS or time.monotonic() > deadline:
                     raise

@@ -116,16 +116,20 @@ class Outbox:
     def _raise_first(self) -> None:
         if self._reports.first is not None:
             error, message = self._reports.first
+            self._raise_fenced(error)
             raise NotDelivered(error, message.topic() or "")
 
     def _raise_ended(self) -> None:
         """What has ended the transaction, if no event's report tells it. Raises NotDelivered, OffsetError."""
         ended = self._transactions.ended() if self._transactions else None
-        if ended is None or self._transactions is None:
-            return
-        if ended.code() in FENCED:
-            raise self._transactions.error(ended)
-        raise NotDelivered(ended, "")
+        if ended is not None:
+            self._raise_fenced(ended)
+            raise NotDelivered(ended, "")
+
+    def _raise_fenced(self, error: KafkaError) -> None:
+        """Raises OffsetError where the transactions are not ours any more."""
+        if self._transactions is not None and error.code() in FENCED:
+            raise self._transactions.error(error)
 
     def _bear(self, stall: "_Stall", left: int) -> None:
         """Say once that nothing moves; give up where that has lasted too long."""

@@ -24,8 +24,8 @@ from tests.conftest import OwnMysqlFactory, OwnPostgresFactory, OwnRedisFactory
 from tests.offset_stores import OwnServer, Place, own_mysql_server, own_postgres_server, own_redis_server
 from tests.servers import ROOT, until
 
-LOCKING = ("postgres", "mysql", "redis")
-"""The state folder has a lock of its own (tests/service/test_state.py); Kafka fences whoever came before."""
+LOCKING = ("postgres", "mysql", "redis", "kafka")
+"""The state folder has a lock of its own (tests/service/test_state.py)."""
 LOG = '{"system": "1", "slot": "s"}'
 
 RUNNER = """
