@@ -133,11 +133,16 @@ def engine() -> tuple[str, str]:
     if compiler is None:
         raise RuntimeError("no javac: install a JDK, 17 or newer")
     classes = VENV / "tailrace-classes"
-    sources = [str(path) for path in HERE.glob("*.java")]
-    if not all((classes / f"{Path(source).stem}.class").exists() for source in sources):
+    sources = list(HERE.glob("*.java"))
+    if not all(_is_compiled(source, classes) for source in sources):
         classes.mkdir(exist_ok=True)
-        subprocess.check_call([compiler, "-cp", f"{jars}/*", "--release", "17", "-d", str(classes), *sources])
+        subprocess.check_call([compiler, "-cp", f"{jars}/*", "--release", "17", "-d", str(classes), *map(str, sources)])
     return f"{jars}/*:{classes}", str(Path(compiler).with_name("java"))
+
+
+def _is_compiled(source: Path, classes: Path) -> bool:
+    made = classes / f"{source.stem}.class"
+    return made.exists() and made.stat().st_mtime >= source.stat().st_mtime
 
 
 def _registry(by_id: dict[int, str]) -> ThreadingHTTPServer:
