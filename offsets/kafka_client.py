@@ -56,6 +56,8 @@ _FIXED = {
 }
 _IN_FLIGHT = ("max.in.flight", "max.in.flight.requests.per.connection")
 _NOISE = re.compile(r"^(\w+://)?\S+: | \(after \d+ms in state \w+\).*$|^Failed to create \w+ client: |ipv[46]#|\s+$")
+NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token"
+"""So begins what librdkafka says, under the code of a wrong password, where the token's server does not answer."""
 _FILES = {"ssl.ca.location": "tls.ca", "ssl.certificate.location": "tls.cert", "ssl.key.location": "tls.key"}
 
 log = logging.getLogger("tailrace.librdkafka")

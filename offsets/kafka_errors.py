@@ -6,7 +6,7 @@ Codes: https://kafka.apache.org/protocol#protocol_error_codes; those that begin 
 from confluent_kafka import KafkaError
 
 from offsets.errors import OffsetError, OffsetStoreFailed, OffsetStoreMisconfigured, OffsetStoreRefused
-from offsets.kafka_client import reason
+from offsets.kafka_client import NO_TOKEN, reason, unusable_file
 
 MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 FORBIDDEN = frozenset(
@@ -63,5 +63,14 @@ _BY_CODE: dict[int, tuple[type[OffsetError], str]] = {
 
 def translate(error: KafkaError, place: str) -> OffsetError:
     """What an operator reads. A code that is not in the table is retryable."""
+    if key := unusable_file(error):
+        why = reason(error).partition(" failed: ")[2]
+        return OffsetStoreMisconfigured(
+            f"{place} fails: the file of {key} cannot be used: {why}", f"let {key} be the path of a PEM file"
+        )
+    if NO_TOKEN in error.str():
+        return OffsetStoreFailed(
+            f"{place} fails: {reason(error)}", "start the server of sasl.token_url, or correct it; it is tried again"
+        )
     kind, hint = _BY_CODE.get(error.code(), (OffsetStoreFailed, _SAYS_WHY))
     return kind(f"{place} fails: {reason(error) or KafkaError(error.code()).str()}", hint)

@@ -19,7 +19,7 @@ from service.state import State
 
 app = typer.Typer(no_args_is_help=True, help="Look at the versions of each table's events.")
 
-Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="`TOPIC-key` or `TOPIC-value`.")]
+Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="As `schemas list` names it.")]
 FINDINGS = 1
 
 

@@ -108,9 +108,10 @@ def _where(letter: StoredLetter, registry: Registry) -> str | None:
     if key is None or not letter.dead.is_event:
         return None
     try:
-        schema: Any = registry.schema(int.from_bytes(key[1:5], "big"))
-        values = Decoder(registry.schema).decode(key)
-    except (SchemaError, LookupError, TypeError):
+        decoder = Decoder(registry.schema)
+        schema: Any = decoder.schema(key)
+        values = decoder.decode(key)
+    except (SchemaError, TypeError):
         return None
     if not all(_PLAIN_NAME.fullmatch(field["name"]) and field["type"] in PLAIN_TYPES for field in schema["fields"]):
         return None
