@@ -7,13 +7,13 @@ its next save (KIP-98, "Zombie fencing"). A sink on the same cluster may put its
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any, ClassVar
 
 from offsets import kafka_kept
 from offsets.base import Doubt
-from offsets.errors import HeldElsewhere, OffsetUnreadable
+from offsets.errors import HeldElsewhere, OffsetError, OffsetUnreadable
 from offsets.history import Change, Sampled, Stored, time_of
 from offsets.kafka_config import KafkaStoreConfig
 from offsets.kafka_kept import Kept, Put
@@ -45,11 +45,16 @@ class KafkaStore:
         self._writers: dict[str, _Writer] = {}
         self._seats: list[Seat] = []
         self._topic = OffsetTopic(config)
-        self._topic.prepare()
+        try:
+            self._topic.prepare()
+        except OffsetError:
+            self._topic.close()
+            raise
 
     @staticmethod
     def check(config: KafkaStoreConfig) -> Sequence[Doubt]:
-        return OffsetTopic(config).prepare(only_check=True)
+        with closing(OffsetTopic(config)) as topic:
+            return topic.prepare(only_check=True)
 
     def transactions(self, connector: str) -> Transactions:
         """Those that `save` commits. Raises OffsetError."""
@@ -98,6 +103,7 @@ class KafkaStore:
             self._seats.pop().close()
         while self._writers:
             self._writers.popitem()[1].transactions.close()
+        self._topic.close()
 
     def _writer(self, connector: str) -> "_Writer":
         """Opened when it is asked for first, with what is stored then: nobody else can write from then on."""

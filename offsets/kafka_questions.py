@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -17,7 +18,11 @@ Answer = TypeVar("Answer")
 
 
 class Questions:
-    """A connection for questions; every method raises KafkaException."""
+    """A connection for questions; every method but `close` raises KafkaException.
+
+    It is to be closed. Answers come in a thread of librdkafka's, which may collect garbage; where that is the very
+    connection, the process is aborted.
+    """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """`settings` are librdkafka's."""
@@ -25,7 +30,8 @@ class Questions:
         self._all_down = False
         self._has_asked = False
         asked: dict[str, Any] = {**settings, "error_cb": self._remember}
-        self._admin = AdminClient(asked)
+        self._open = ExitStack()
+        self._admin = self._open.enter_context(AdminClient(asked))
 
     @property
     def admin(self) -> AdminClient:
@@ -50,6 +56,10 @@ class Questions:
         except TimeoutError:
             said = HANGS_UP if self._all_down else f"nothing was said for {timeout_s:g} s"
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, said)) from None
+
+    def close(self) -> None:
+        """Wait for no answer."""
+        self._open.close()
 
     def _remember(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:

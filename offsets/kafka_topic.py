@@ -44,7 +44,7 @@ PATIENCE_S = 30.0
 
 
 class OffsetTopic:
-    """One partition, so that what is written later is read later. Methods raise OffsetError."""
+    """One partition, so that what is written later is read later. Methods but `close` raise OffsetError."""
 
     def __init__(self, config: KafkaStoreConfig) -> None:
         self.name = config.topic
@@ -54,6 +54,9 @@ class OffsetTopic:
             self._questions = Questions(config.client())
         except KafkaException as error:
             raise kafka_errors.translate(error.args[0], self.place) from error
+
+    def close(self) -> None:
+        self._questions.close()
 
     def prepare(self, *, only_check: bool = False) -> list[Doubt]:
         """See that it is there and fit; make it where it is not."""

@@ -6,14 +6,14 @@ time may be called again: librdkafka's INTRODUCTION.md, "Transactional producer"
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from offsets import kafka_errors
 from offsets.errors import Fenced, OffsetError, OffsetStoreFailed
-from offsets.kafka_reports import Reports, cause_of
+from offsets.kafka_producers import REPORTS_S, end
+from offsets.kafka_reports import Reports
 
 PATIENCE_S = 60.0
 """So long brokers may elect leaders and coordinators."""
@@ -65,7 +65,7 @@ class Transactions:
             try:
                 return self.producer.produce(topic, value, key, 0)
             except BufferError:
-                self._insist(self.producer.flush)
+                self._insist(lambda _: self.producer.flush(REPORTS_S))
             except KafkaException as error:
                 raise self.error(self.ended() or error.args[0]) from error
 
@@ -81,8 +81,8 @@ class Transactions:
         """
         try:
             self.producer.begin_transaction()
-        except (KafkaException, SystemError) as error:
-            cause = cause_of(error)
+        except KafkaException as error:
+            cause: KafkaError = error.args[0]
             return None if cause.code() == KafkaError._STATE else cause
         return None
 
@@ -105,14 +105,16 @@ class Transactions:
         )
 
     def close(self) -> None:
-        """Abort what is open, so that readers need not wait until its time has run out."""
-        with suppress(KafkaException, SystemError):
-            if self._begun_at is not None:
-                self._begun_at = None
-                self.producer.abort_transaction(ABORT_S)
-        with suppress(KafkaException, SystemError):
-            self.producer.purge()
-            self.producer.close()
+        """Abort what is open, so that readers need not wait until its time has run out; brokers have ABORT_S for it."""
+        end(self.producer, nothing_open=self._abort())
+
+    def _abort(self) -> bool:
+        """Whether nothing is open any more."""
+        try:
+            self.producer.abort_transaction(ABORT_S)
+        except KafkaException as error:
+            return bool(error.args[0].code() == KafkaError._STATE)  # nothing was
+        return True
 
     def _insist(self, call: Callable[[float], object]) -> None:
         """Repeat what brokers could not do yet."""
@@ -121,7 +123,7 @@ class Transactions:
             try:
                 call(CALL_S)
                 return
-            except (KafkaException, SystemError) as error:
-                cause = cause_of(error)
+            except KafkaException as error:
+                cause = error.args[0]
                 if not cause.retriable() or time.monotonic() > deadline:
                     raise self.error(cause) from error

@@ -1,6 +1,7 @@
 """Topics of a Kafka cluster: idempotent, acknowledged by every replica in sync, Java's partition for each key."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import ClassVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -72,9 +73,9 @@ class KafkaSink:
 
     @staticmethod
     def check(config: KafkaConfig, topics: Sequence[Topic]) -> Iterator[Finding]:
-        cluster = Cluster(config)
-        _new_outbox(config, cluster).close()
-        yield from kafka_check.check(config, cluster, topics)
+        with closing(Cluster(config)) as cluster:
+            _new_outbox(config, cluster).close()
+            yield from kafka_check.check(config, cluster, topics)
         if config.claim_check.directory:
             yield Claims(config.claim_check.directory).check()
 
@@ -82,8 +83,12 @@ class KafkaSink:
         if self._claims is not None:
             self._claims.open()
         self._cluster = Cluster(self._config)
-        self._cluster.reach()
-        self._outbox = _new_outbox(self._config, self._cluster, self._transactions)
+        try:
+            self._cluster.reach()
+            self._outbox = _new_outbox(self._config, self._cluster, self._transactions)
+        except SinkError:
+            self._cluster.close()
+            raise
 
     def write(self, batch: Batch) -> None:
         assert self._outbox is not None
@@ -138,6 +143,8 @@ class KafkaSink:
         if self._outbox is not None:
             self._outbox.close()
             self._outbox = None
+        if self._cluster is not None:
+            self._cluster.close()
 
     def _meet(self, topic: str, *, has_keys: bool) -> None:
         """The first event for a topic. Without a key it would be refused by one that we make compacted."""

@@ -31,6 +31,9 @@ class Cluster:
         except KafkaException as error:
             raise self.error(error.args[0]) from error
 
+    def close(self) -> None:
+        self._questions.close()
+
     def reach(self) -> int:
         """Connect, prove who we are, get an answer: how many brokers there are."""
         try:

@@ -2,20 +2,19 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from offsets.kafka_client import reason
-from offsets.kafka_reports import Reports, cause_of
+from offsets.kafka_producers import REPORTS_S, end
+from offsets.kafka_reports import Reports
 from offsets.kafka_transactions import FENCED, Transactions
 from schema.event import Event
 from sinks.errors import SinkUnavailable
 from sinks.kafka_config import KafkaConfig
 
-POLL_S = 0.25
 TELL_AFTER_S = 10.0
 
 Headers = list[tuple[str, str | bytes | None]] | None
@@ -72,7 +71,7 @@ class Outbox:
             try:
                 return self.produce(event.topic, event.value, event.key, headers=headers)
             except BufferError:
-                self.serve(POLL_S)
+                self.serve(REPORTS_S)
                 self._bear(stall, len(self._producer))
             except KafkaException as error:
                 if error.args[0].code() not in (KafkaError._FATAL, KafkaError._STATE):
@@ -88,7 +87,7 @@ class Outbox:
     def settle(self) -> None:
         """Return only when every event is acknowledged. Raises NotDelivered, SinkError."""
         stall = _Stall()
-        while left := self._call(self._producer.flush, POLL_S):
+        while left := self._call(self._producer.flush, REPORTS_S):
             self._raise_first()
             self._raise_ended()
             self._bear(stall, left)
@@ -99,18 +98,15 @@ class Outbox:
 
     def close(self) -> None:
         """Send nothing more."""
-        if self._transactions is not None:
-            return
-        with suppress(KafkaException, SystemError):
-            self._producer.purge()
-            self._producer.close()
+        if self._transactions is None:
+            end(self._producer)
 
     def _call(self, call: Callable[[float], int], timeout_s: float) -> int:
         """What is left."""
         try:
             return call(timeout_s)
-        except (KafkaException, SystemError) as error:
-            self._fatal = cause_of(error)
+        except KafkaException as error:
+            self._fatal = error.args[0]
             return len(self._producer)
 
     def _raise_first(self) -> None:

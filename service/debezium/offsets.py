@@ -1,6 +1,7 @@
 """Where `tailrace offsets import` finds Debezium's offset, and which one it takes."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,5 +107,6 @@ def _from_topic(topic: str, connector: Connector, bootstrap_servers: str | None)
     elif bootstrap_servers is not None:
         config = config.model_copy(update={"bootstrap_servers": bootstrap_servers})
     config = secrets.resolve(config)
-    Cluster(config).reach()
+    with closing(Cluster(config)) as cluster:
+        cluster.reach()
     return read_topic(config.client(), topic)

@@ -53,9 +53,10 @@ def _no_broker_is_left() -> Iterator[None]:
 def _kafka(folder: Path) -> dict[str, Any]:
     """No topic is there yet. Events wait for the flush, so that one can fail."""
     kafka = broker()
+    kafka.server.signal(signal.SIGCONT)  # a test that failed may have left it frozen
     for topic in kafka.topics():
         kafka.delete_topic(topic)
-    wait = {"delivery_timeout_s": 2, "settings": {"linger.ms": 60_000}}
+    wait = {"delivery_timeout_s": 10, "settings": {"linger.ms": 60_000}}
     return {"type": "kafka", "bootstrap_servers": kafka.bootstrap, "topics": {"create": True}, **wait}
 
 
@@ -75,6 +76,7 @@ def _freeze_broker(patch: pytest.MonkeyPatch, folder: Path) -> None:
     def close_and_thaw(sink: KafkaSink) -> None:
         close(sink)
         broker().server.signal(signal.SIGCONT)
+        patch.undo()
 
     patch.setattr(KafkaSink, "close", close_and_thaw)
     patch.setattr("sinks.kafka_cluster.ANSWER_TIMEOUT_S", 1.0)
