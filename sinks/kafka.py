@@ -43,6 +43,8 @@ class KafkaSink:
 
     _refusing: ClassVar[set[tuple[str, str]]] = set()
     """(bootstrap_servers, topic) that refused a batch; known to the sinks that follow in this process."""
+    _alone_for: ClassVar[dict[tuple[str, str], int]] = {}
+    """Of these, how many events go alone, as long as the one that is meant was not among them."""
 
     _refused: ClassVar[dict[tuple[object, ...], KafkaError]] = {}
     """Events that ended a transaction, likewise known: they are rejected before they end another."""
@@ -147,7 +149,7 @@ class KafkaSink:
 
     def _suspect(self, topic: str) -> None:
         self._alone_above[topic] = -1
-        self._alone_left[topic] = ALONE_AFTER_REFUSAL
+        self._alone_left[topic] = self._alone_for.get((self._config.bootstrap_servers, topic), ALONE_AFTER_REFUSAL)
 
     def _write_apart(self, event: Event) -> None:
         """One with headers of its own, too large for its topic, or alone in its batch."""
@@ -201,6 +203,7 @@ class KafkaSink:
         raise self._rejected(event, failure.error) from failure
 
     def _rejected(self, event: Event, error: KafkaError) -> SinkError:
+        self._alone_for.pop((self._config.bootstrap_servers, event.topic), None)
         told = rejected(error, event)
         fails = self._config.oversize == "fail" and event.topic not in self._letter_topics
         return SinkError(str(told), told.hint) if fails and error.code() in TOO_LARGE else told
@@ -212,7 +215,9 @@ class KafkaSink:
     def _error(self, failure: NotDelivered) -> SinkError:
         assert self._cluster is not None
         if failure.topic and failure.error.code() in REFUSED:
-            self._refusing.add((self._config.bootstrap_servers, failure.topic))
+            place = self._config.bootstrap_servers, failure.topic
+            self._refusing.add(place)
+            self._alone_for[place] = 10 * self._alone_for[place] if place in self._alone_for else ALONE_AFTER_REFUSAL
         return self._cluster.error(failure.error, failure.topic)
 
 

@@ -110,7 +110,11 @@ def test_what_a_runner_writes_that_was_taken_for_dead_is_seen_by_nobody(kafka: K
     assert numbers(kafka.read(orders)) == list(range(10))
 
 
-def test_an_event_that_is_refused_for_good_is_found_and_the_others_are_seen_once(kafka: Kafka) -> None:
+@pytest.mark.parametrize("alone", [1000, 3])
+def test_an_event_that_is_refused_for_good_is_found_and_the_others_are_seen_once(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, alone: int
+) -> None:
+    monkeypatch.setattr("sinks.kafka.ALONE_AFTER_REFUSAL", alone)
     small = f"{kafka.prefix}_small"
     kafka.create_topic(small, max_message_bytes="1500")
     events = changes(small, range(30))
