@@ -117,7 +117,7 @@ class KafkaClient(Part):
     fixed: ClassVar[Mapping[str, str]] = _FIXED
     """Those that nobody may set, and why."""
 
-    type: Literal["kafka"] = "kafka"
+    type: Literal["kafka"]
     bootstrap_servers: str = Field(
         pattern=r"^[^\s,/]+:\d+(, *[^\s,/]+:\d+)*$",
         description="Brokers to ask for the others: host:port, with commas between.",

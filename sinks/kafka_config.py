@@ -71,6 +71,7 @@ class KafkaConfig(KafkaClient):
     own_keys: ClassVar[Mapping[str, str]] = _OWN_KEYS
     fixed: ClassVar[Mapping[str, str]] = _FIXED
 
+    type: Literal["kafka"] = "kafka"
     compression: Literal["zstd", "lz4", "snappy", "gzip", "none"] = Field(
         default="zstd", description="Compression of batches."
     )
