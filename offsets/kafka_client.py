@@ -5,11 +5,12 @@ Names of librdkafka's settings: https://github.com/confluentinc/librdkafka/blob/
 
 import logging
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from offsets.hosts import is_local
 
 
 def _one_value(value: object) -> object:
@@ -193,14 +194,7 @@ class KafkaClient(Part):
         return {**given, **self.settings}
 
     def _is_local(self) -> bool:
-        return all(_is_local(server.rpartition(":")[0]) for server in self.servers)
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        return all(is_local(server.rpartition(":")[0].strip("[]")) for server in self.servers)
 
 
 def _revealed(value: object) -> object:
