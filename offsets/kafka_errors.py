@@ -17,14 +17,15 @@ from offsets.kafka_codes import (
     unusable_file,
 )
 
+_USER = "offsets.sasl (with sink.exactly_once sink.sasl, too)"
 _SAYS_WHY = "nothing was changed; see the brokers' logs for the cause, it is tried again"
 _BY_CODE: dict[int, tuple[type[OffsetError], str]] = {
     KafkaError._SSL: (OffsetStoreRefused, "correct offsets.tls; `verify-full` is the default off this host"),
     **dict.fromkeys(
         NOT_ACCEPTED,
-        (OffsetStoreRefused, "correct offsets.sasl, its password, or the mechanism that the listener offers"),
+        (OffsetStoreRefused, f"correct {_USER}, its password, or the mechanism that the listener offers"),
     ),
-    **dict.fromkeys(FORBIDDEN, (OffsetStoreRefused, "allow the user of offsets.sasl what docs/offset-stores.md lists")),
+    **dict.fromkeys(FORBIDDEN, (OffsetStoreRefused, f"allow the user of {_USER} what docs/offset-stores.md lists")),
     **dict.fromkeys(
         UNREACHABLE,
         (
@@ -33,7 +34,7 @@ _BY_CODE: dict[int, tuple[type[OffsetError], str]] = {
         ),
     ),
     **dict.fromkeys(
-        MISSING, (OffsetStoreFailed, "where the topic was deleted, put it back from a backup; it is tried again")
+        MISSING, (OffsetStoreFailed, "where the topic was deleted, its offsets are gone with it; it is tried again")
     ),
     KafkaError.INVALID_TRANSACTION_TIMEOUT: (
         OffsetStoreMisconfigured,
