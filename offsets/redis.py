@@ -187,28 +187,18 @@ class RedisStore:
     def changes(self, connector: str, limit: int = 20) -> list[Change]:
         with self._reported("read"):
             texts = self._client.lrange(self._key(connector, "changes"), -limit, -1)
-        return [
-            Change(
-                change["command"],
-                from_json(change["before"]),
-                from_json(change["after"]),
-                time_of(change["changed_at_ms"]),
-            )
-            for change in map(json.loads, reversed(texts))
-        ]
+            return [_change(text) for text in reversed(texts)]
 
     def position_at(self, connector: str, moment: datetime) -> Position | None:
         moment_ms = int(moment.timestamp() * 1000)
-        with self._reported("read"):
-            samples = self._client.lrange(self._key(connector, "samples"), 0, -1)
         found = None
-        for (
-            sample
-        ) in samples:  # by place, not by time: where the clock was set back, the earlier answer is the safe one
-            saved_at_ms, _, text = sample.partition(" ")
-            if int(saved_at_ms) > moment_ms:
-                break
-            found = Position(*json.loads(text))
+        with self._reported("read"):
+            for sample in self._client.lrange(self._key(connector, "samples"), 0, -1):
+                # By place, not by time: where the clock was set back, the earlier of two answers is the safe one.
+                saved_at_ms, _, text = sample.partition(" ")
+                if int(saved_at_ms) > moment_ms:
+                    break
+                found = Position(*json.loads(text))
         return found
 
     def hold(self, connector: str) -> None:
@@ -313,6 +303,12 @@ class RedisStore:
 
 def _position(stored: Mapping[str, str]) -> Position:
     return Position(int(stored["order"]), stored["token"], stored["origin"])
+
+
+def _change(text: str) -> Change:
+    change = json.loads(text)
+    before, after = from_json(change["before"]), from_json(change["after"])
+    return Change(change["command"], before, after, time_of(change["changed_at_ms"]))
 
 
 def _sample(position: Position, now_ms: int) -> str:

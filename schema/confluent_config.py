@@ -9,21 +9,22 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from schema.errors import Policy
 
 Strategy = Literal["topic", "record", "topic-record"]
+_ACCEPTED = "accepted: http://HOST:PORT/PATH or https://, several with commas between"
 
 
 def _urls(given: str) -> str:
     for url in given.split(","):
+        if "@" in url:
+            raise ValueError("holds a user; accepted: `user` and `password` as keys of their own")
         try:
             parts = urlsplit(url.strip())
             host, port = parts.hostname, parts.port
         except ValueError as error:
-            raise ValueError(f"holds no address: {error}") from None
-        if "@" in url:
-            raise ValueError("holds a user; accepted: `user` and `password` as keys of their own")
+            raise ValueError(f'"{url.strip()}" is no address: {error}; {_ACCEPTED}') from None
         if parts.scheme not in ("http", "https") or not host or port == 0:
-            raise ValueError(f'"{url.strip()}" is no address; accepted: http://HOST:PORT/PATH or https://')
+            raise ValueError(f'"{url.strip()}" is no address; {_ACCEPTED}')
         if parts.query or parts.fragment:
-            raise ValueError(f'"{url.strip()}" goes on behind its path; accepted: http://HOST:PORT/PATH')
+            raise ValueError(f'"{url.strip()}" goes on behind its path; {_ACCEPTED}')
     return given
 
 
@@ -39,7 +40,7 @@ class ConfluentTls(BaseModel):
     @model_validator(mode="after")
     def _key_belongs_to_cert(self) -> Self:
         if self.key is not None and self.cert is None:
-            raise ValueError("key belongs to `cert`")
+            raise ValueError("cert: missing; accepted: key only beside a cert")
         return self
 
 
@@ -80,9 +81,10 @@ class ConfluentConfig(BaseModel):
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
         if self.token is not None and (self.user is not None or self.password is not None):
-            raise ValueError("token stands instead of `user` and `password`; accepted: one of both")
+            raise ValueError("token: there is a user, too; accepted: token, or user and password")
         if (self.user is None) != (self.password is None):
-            raise ValueError("user and password belong together; accepted: both or none")
+            missing = "user" if self.user is None else "password"
+            raise ValueError(f"{missing}: missing; accepted: both or neither of user and password")
         if self.tls != ConfluentTls() and not any(url.startswith("https:") for url in self.urls):
-            raise ValueError("tls belongs to an https:// url")
+            raise ValueError("tls: no url is encrypted; accepted: tls only with https://")
         return self

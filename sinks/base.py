@@ -22,8 +22,7 @@ class Sink(Protocol):
     with ``in_context(logical_name, connector)`` its Config takes what readers know Debezium's connectors by.
 
     A sink is used once: open, write and flush any number of times, close. After an error, but for Rejected, only
-    `close` is called,
-    and a new sink is opened on the same target.
+    `close` is called, and a new sink is opened on the same target.
     """
 
     def open(self) -> None:

@@ -43,6 +43,8 @@ class KafkaSink:
 
     _refusing: ClassVar[set[tuple[str, str]]] = set()
     """(bootstrap_servers, topic) that refused a batch; known to the sinks that follow in this process."""
+    _alone_for: ClassVar[dict[tuple[str, str], int]] = {}
+    """Of these, how many events go alone, as long as the one that is meant was not among them."""
 
     _refused: ClassVar[dict[tuple[object, ...], KafkaError]] = {}
     """Events that ended a transaction, likewise known: they are rejected before they end another."""
@@ -108,7 +110,7 @@ class KafkaSink:
         """Each alone. One that the topic refuses, for it is as large as its event was, goes without its value."""
         assert self._cluster is not None and self._outbox is not None
         if topic not in self._letter_topics:
-            self._cluster.prepare([topic], settings=kafka_letters.TOPIC)
+            self._cluster.prepare(topic, settings=kafka_letters.TOPIC)
             self._letter_topics.add(topic)
         self._outbox.begin()
         try:
@@ -117,8 +119,8 @@ class KafkaSink:
                     self._write_alone(kafka_letters.event(topic, letter), kafka_letters.headers(letter))
                 except Rejected:
                     self._write_alone(*kafka_letters.without_value(topic, letter))
-        except Rejected as rejected:
-            raise kafka_letters.refused(topic, rejected) from rejected
+        except Rejected as refusal:
+            raise kafka_letters.refused(topic, refusal) from refusal
         except NotDelivered as failure:
             raise self._error(failure) from failure
 
@@ -140,14 +142,14 @@ class KafkaSink:
     def _meet(self, topic: str, *, has_keys: bool) -> None:
         """The first event for a topic. Without a key it would be refused by one that we make compacted."""
         assert self._cluster is not None
-        self._cluster.prepare([topic], settings=None if has_keys else {"cleanup.policy": "delete"})
+        self._cluster.prepare(topic, settings=None if has_keys else {"cleanup.policy": "delete"})
         self._alone_above[topic] = self._apart_above
         if (self._config.bootstrap_servers, topic) in self._refusing:
             self._suspect(topic)
 
     def _suspect(self, topic: str) -> None:
         self._alone_above[topic] = -1
-        self._alone_left[topic] = ALONE_AFTER_REFUSAL
+        self._alone_left[topic] = self._alone_for.get((self._config.bootstrap_servers, topic), ALONE_AFTER_REFUSAL)
 
     def _write_apart(self, event: Event) -> None:
         """One with headers of its own, too large for its topic, or alone in its batch."""
@@ -201,18 +203,21 @@ class KafkaSink:
         raise self._rejected(event, failure.error) from failure
 
     def _rejected(self, event: Event, error: KafkaError) -> SinkError:
+        self._alone_for.pop((self._config.bootstrap_servers, event.topic), None)
         told = rejected(error, event)
         fails = self._config.oversize == "fail" and event.topic not in self._letter_topics
         return SinkError(str(told), told.hint) if fails and error.code() in TOO_LARGE else told
 
     def _identity(self, event: Event) -> tuple[object, ...]:
-        """The same for an event that is read again."""
-        return self._config.bootstrap_servers, event.topic, event.id, len(event.value or b"")
+        """The same for an event that is read again; another for a copied row that stands in its place."""
+        return self._config.bootstrap_servers, event.topic, event.id, event.key, len(event.value or b"")
 
     def _error(self, failure: NotDelivered) -> SinkError:
         assert self._cluster is not None
         if failure.topic and failure.error.code() in REFUSED:
-            self._refusing.add((self._config.bootstrap_servers, failure.topic))
+            place = self._config.bootstrap_servers, failure.topic
+            self._refusing.add(place)
+            self._alone_for[place] = 10 * self._alone_for[place] if place in self._alone_for else ALONE_AFTER_REFUSAL
         return self._cluster.error(failure.error, failure.topic)
 
 

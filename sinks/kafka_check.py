@@ -20,7 +20,7 @@ def check(config: KafkaConfig, cluster: Cluster, topics: Sequence[Topic]) -> Ite
         try:
             found = cluster.describe(topic.name)
             if found is None:
-                cluster.prepare([topic.name], only_check=True)
+                cluster.prepare(topic.name, only_check=True)
                 yield Finding("ok", f"the topic {topic.name} will be made")
             else:
                 yield from _Look(config, brokers, topic, found, cluster.settings(topic.name)).findings()
@@ -95,9 +95,9 @@ class _Look:
         if not self._topic.has_keys and "compact" in self._settings.get("cleanup.policy", ""):
             yield Finding(
                 "fail",
-                f"{name} has cleanup.policy {self._settings['cleanup.policy']} and takes no event without a key, and"
-                " its table has none",
-                f"give the table a primary key, or: {self._set('cleanup.policy', 'delete')}",
+                f"{name} has cleanup.policy {self._settings['cleanup.policy']}: it takes no event without a key, and"
+                " those for it have none",
+                f"give their table a primary key, or: {self._set('cleanup.policy', 'delete')}",
             )
         largest_bytes = int(self._settings.get("max.message.bytes", self._config.batch_bytes))
         if largest_bytes < self._config.batch_bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from offsets.kafka_client import reason
+from offsets.kafka_codes import reason
 from offsets.kafka_reports import Reports, cause_of
 from offsets.kafka_transactions import FENCED, Transactions
 from schema.event import Event

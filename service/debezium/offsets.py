@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from offsets.debezium import DebeziumOffset, read
-from offsets.debezium_topic import read_topic
 from offsets.errors import OffsetUnreadable
 from service import secrets
 from service.config import Connector
 from service.debezium import offsets_table
+from service.debezium.offsets_topic import read_topic
 from service.refused import Refused
 from sinks.kafka_cluster import Cluster
 from sinks.kafka_config import KafkaConfig

@@ -174,6 +174,20 @@ class SourceSuite:
             assert all(batch.position is None or batch.position.order <= order for batch in inside[:-1])
             assert read.offset.position.order > order
 
+    def test_a_position_covers_every_event_up_to_the_end_of_its_batch(self, shop: Shop) -> None:
+        shop.engine.execute("create table t (id int primary key, v text)")
+        with shop.reading(snapshot="never") as read:
+            read.catch_up()
+            for n in range(20):  # one in three is larger than a batch, the others share batches with its beginning
+                shop.insert("t", [(100 * n + i, f"{n} " * 2000) for i in range(90 if n % 3 == 1 else 3)])
+            read.read_until(7 * 90 + 13 * 3)
+            until(lambda: read.batches[-1].position or (read.read() and False), "the position behind the last")
+        ends = [nth for nth, batch in enumerate(read.batches) if batch.position is not None]
+        assert sum(not batch.position for batch in read.batches) > 3
+        for end in ends:
+            before = {event.id[0] for batch in read.batches[: end + 1] for event in batch.events}
+            assert before.isdisjoint(event.id[0] for batch in read.batches[end + 1 :] for event in batch.events)
+
     def test_whatever_offset_a_connector_resumes_behind_nothing_is_lost_and_ids_stay(self, shop: Shop) -> None:
         for name in ("a", "b"):
             shop.engine.execute(f"create table {name} (id int primary key, v text)")

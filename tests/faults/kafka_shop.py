@@ -67,13 +67,13 @@ class KafkaShop(Shop):
             assert list(forms) == list(range(min(forms), max(forms) + 1)), f"row {id_}"
 
     @contextmanager
-    def selling(self) -> Iterator[None]:
-        """Change every row, again and again, meanwhile."""
+    def selling(self, every_s: float = 0.05) -> Iterator[None]:
+        """Meanwhile change the same few rows, again and again."""
         stop = Event()
 
         def sell() -> None:
-            while not stop.wait(0.05):
-                self.sell(2)
+            while not stop.wait(every_s):
+                self.database.execute("update items set name = concat(name, '!') where id <= 10")
 
         seller = Thread(target=sell)
         seller.start()

@@ -8,6 +8,7 @@ import struct
 import subprocess
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from random import Random
@@ -31,12 +32,11 @@ ASK_S = 5.0
 
 
 class KafkaTarget:
-    """One partition a topic, so that a consumer sees the order of commits. `seed` says which broker is killed."""
+    """One partition a topic, so that a consumer sees the order of commits."""
 
-    def __init__(self, kafka: OwnKafka, registry: Registry, seed: int = 1) -> None:
+    def __init__(self, kafka: OwnKafka, registry: Registry) -> None:
         self._kafka = kafka
         self._registry = registry
-        self._random = Random(seed)
         self._starting: subprocess.Popen[str] | None = None
         nodes = len(kafka.server.nodes)
         self.sink: Mapping[str, Any] = {
@@ -56,25 +56,18 @@ class KafkaTarget:
         reader = Reader(day, self._registry.schema)
         return {topic: list(self._runs(reader, topic)) for topic in self._topics()}
 
-    def strikes(self) -> Sequence[tuple[Callable[[], None], int]]:
-        return [(self._kill, 3), (self._restart, 1)]
+    def strikes(self, random: Random) -> Sequence[tuple[Callable[[], None], int]]:
+        return [(partial(self._again, Node.kill, random), 3), (partial(self._again, Node.stop, random), 1)]
 
     def heal(self) -> None:
         if self._starting is not None:
             finish(self._starting)
             self._starting = None
 
-    def _kill(self) -> None:
-        """kill -9 of one broker, which is on its way up again when this returns."""
-        self._again(lambda node: node.kill())
-
-    def _restart(self) -> None:
-        """In order: what a broker leads is led by another before it goes."""
-        self._again(lambda node: node.stop())
-
-    def _again(self, end: Callable[[Node], None]) -> None:
+    def _again(self, end: Callable[[Node], None], random: Random) -> None:
+        """End one broker, which is on its way up again when this returns."""
         self.heal()
-        node = self._random.choice(self._kafka.server.nodes)
+        node = random.choice(self._kafka.server.nodes)
         end(node)
         self._starting = node.begin()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any, Protocol
 
 import fastavro
@@ -22,7 +23,7 @@ class Target(Protocol):
 
     def read(self, day: Day) -> Topics: ...
 
-    def strikes(self) -> Sequence[tuple[Callable[[], None], int]]:
+    def strikes(self, random: Random) -> Sequence[tuple[Callable[[], None], int]]:
         """What the killer may do to the target, and how often beside all else."""
 
     def heal(self) -> None:
@@ -48,7 +49,7 @@ class FilesTarget:
             topics.setdefault(path.parent.name, []).append((f"{path.parent.name}/{path.name}", events))
         return topics
 
-    def strikes(self) -> Sequence[tuple[Callable[[], None], int]]:
+    def strikes(self, random: Random) -> Sequence[tuple[Callable[[], None], int]]:
         return []
 
     def heal(self) -> None:

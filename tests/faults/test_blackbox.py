@@ -68,7 +68,7 @@ class Nemesis:
             until(lambda: self.lives() and self.offset() != offset, "progress")
         time.sleep(self.random.uniform(0.0, 1.0))
         ours = [(self.kill, 4), (self.kill_process_of_connector, 2), (self.look, 1)]
-        strikes = [*ours, *self.day.strikes(), *self.target.strikes()]
+        strikes = [*ours, *self.day.strikes(), *self.target.strikes(self.random)]
         self.random.choices([strike for strike, _ in strikes], [weight for _, weight in strikes])[0]()
 
     def lives(self) -> bool:

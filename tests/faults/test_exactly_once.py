@@ -126,3 +126,24 @@ def test_a_reader_of_committed_events_sees_each_once_whatever_is_killed(
         [(_, events)] = topics[f"{kafka.prefix}.public.{table}"]
         copied = Counter(event.key for event in events if event.op == audit.READ)
         assert not (twice := [key for key, times in copied.items() if times > 1]), f"{table}: copied twice: {twice[:5]}"
+
+
+def test_a_transaction_larger_than_many_batches_is_seen_whole_and_once_though_it_was_cut_off(
+    own_postgres: OwnPostgresFactory, kafka: Kafka, tailrace: Tailrace
+) -> None:
+    database = own_postgres()
+    database.execute("create table orders (id int primary key, v text)")
+    connector = {**database.connector(NAME, source={"snapshot": "never"}), **exactly_once(kafka)}
+    topic = f"{kafka.prefix}.public.orders"
+    tailrace.catch_up(connector)
+    for n in range(3):
+        database.execute("insert into orders values (%s, 'small')", n)
+    database.execute("insert into orders select i, repeat(md5(i::text), 40) from generate_series(10, 30000) i")
+    database.execute("insert into orders values (3, 'small')")
+    running = tailrace.run(connector)
+    until(lambda: topic in kafka.topics() and kafka.read(topic, "read_uncommitted")[100:], "it is under way")
+    running.kill()
+    assert len(kafka.read(topic)) in (0, 3, 3 + 29_991, 4 + 29_991)
+    tailrace.catch_up(connector)
+    keys = [record.key for record in kafka.read(topic)]
+    assert len(keys) == len(set(keys)) == 4 + 29_991

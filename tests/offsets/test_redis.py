@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -89,6 +90,16 @@ def test_an_offset_with_a_field_missing_is_not_read_as_another(redis: Any) -> No
     redis.hset("tailrace:{shop}:offset", mapping={"order": "x", "token": "0/1"})
     with closing(open_store(redis)) as store, pytest.raises(OffsetUnreadable):
         store.load("shop")
+
+
+def test_a_past_that_another_program_wrote_is_told_too(redis: Any) -> None:
+    redis.rpush("tailrace:{shop}:changes", "theirs")
+    redis.rpush("tailrace:{shop}:samples", "theirs")
+    with closing(open_store(redis)) as store:
+        with pytest.raises(OffsetUnreadable, match="something else"):
+            store.changes("shop")
+        with pytest.raises(OffsetUnreadable, match="something else"):
+            store.position_at("shop", datetime(2026, 11, 22, tzinfo=UTC))
 
 
 def test_check_warns_of_a_policy_that_may_evict_an_offset(redis: Any) -> None:

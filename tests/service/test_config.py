@@ -147,9 +147,9 @@ def test_a_host_that_is_not_local_gets_verified_tls_unless_told_otherwise(tmp_pa
         (registry(url="registry:8081"), 'registry.url: "registry:8081" is no address; accepted: http://HOST:PORT/PATH'),
         (registry(url="http://me:secret@x"), "registry.url: holds a user; accepted: `user` and `password` as keys"),
         (registry(url="http://x,http://y:0"), 'registry.url: "http://y:0" is no address; accepted: http://HOST:PORT'),
-        (registry(user="me"), "registry: user and password belong together; accepted: both or none"),
-        (registry(tls={"ca": "/ca.pem"}), "registry: tls belongs to an https:// url"),
-        (registry(tls={"key": "/key.pem"}), "registry.tls: key belongs to `cert`"),
+        (registry(user="me"), "registry: password: missing; accepted: both or neither of user and password"),
+        (registry(tls={"ca": "/ca.pem"}), "registry: tls: no url is encrypted; accepted: tls only with https://"),
+        (registry(tls={"key": "/key.pem"}), "registry.tls: cert: missing; accepted: key only beside a cert"),
         (
             {**CONNECTOR, "events": {"format": "json"}},
             'events.format: "json" is for sinks that pass events on, and stdout writes them in a form of its own',

@@ -101,7 +101,7 @@ def test_each_topic_that_a_table_of_postgres_will_get_has_its_line(
     said = tailrace("check", tailrace.write(connector)).stdout
     assert f"ok    shop: connected to Kafka at {kafka.bootstrap}, " in said
     assert f"fail  shop: the topic {kafka.prefix}.public.orders does not exist; make it: kafka-topics" in said
-    assert f"fail  shop: {kafka.prefix}.public.lines has cleanup.policy compact and takes no event without" in said
+    assert f"fail  shop: {kafka.prefix}.public.lines has cleanup.policy compact: it takes no event without" in said
     kafka.create_topic(f"{kafka.prefix}.public.orders")
     said = tailrace("check", tailrace.write(connector)).stdout
     assert f"ok    shop: the topic {kafka.prefix}.public.orders is there: 1 partition, 1 replica of each" in said

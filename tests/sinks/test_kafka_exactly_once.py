@@ -110,7 +110,11 @@ def test_what_a_runner_writes_that_was_taken_for_dead_is_seen_by_nobody(kafka: K
     assert numbers(kafka.read(orders)) == list(range(10))
 
 
-def test_an_event_that_is_refused_for_good_is_found_and_the_others_are_seen_once(kafka: Kafka) -> None:
+@pytest.mark.parametrize("alone", [1000, 3])
+def test_an_event_that_is_refused_for_good_is_found_and_the_others_are_seen_once(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, alone: int
+) -> None:
+    monkeypatch.setattr("sinks.kafka.ALONE_AFTER_REFUSAL", alone)
     small = f"{kafka.prefix}_small"
     kafka.create_topic(small, max_message_bytes="1500")
     events = changes(small, range(30))
@@ -128,6 +132,22 @@ def test_an_event_that_is_refused_for_good_is_found_and_the_others_are_seen_once
     assert [event.id for event in refused] == [events[20].id]
     assert retries >= 1
     assert numbers(kafka.read(small)) == [n for n in range(30) if n != 20]
+
+
+def test_a_copied_row_is_not_taken_for_another_of_its_place_and_size_that_was_refused(kafka: Kafka) -> None:
+    small = f"{kafka.prefix}_small"
+    kafka.create_topic(small, max_message_bytes="1500")
+    large, shrinks = (
+        change(small, n, f"row {n}".encode(), value)._replace(id=(7, 1))
+        for n, value in enumerate((Random(1).randbytes(10_000), bytes(10_000)))
+    )
+    refused: list[Event] = []
+    with suppress(SinkUnavailable), joined(kafka, settings={"batch.size": 1000}) as pair:
+        write_all(pair, [large], refused)
+    with joined(kafka, settings={"batch.size": 1000}) as pair:
+        write_all(pair, [shrinks, large], refused)
+    assert refused == [large]
+    assert [record.key for record in kafka.read(small)] == [shrinks.key]
 
 
 def write_all(pair: Pair, events: list[Event], refused: list[Event]) -> None:

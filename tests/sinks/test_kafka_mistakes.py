@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from offsets.errors import OffsetStoreFailed, OffsetStoreMisconfigured
+from offsets.kafka_config import KafkaStoreConfig
+from offsets.kafka_topic import OffsetTopic
 from sinks.errors import SinkError, SinkMisconfigured, SinkUnavailable
 from tests.certificates import Authority
 from tests.kafka_security import passwords, tls
@@ -111,6 +114,19 @@ def test_a_file_that_cannot_be_used_is_named_by_its_key(broker: Guarded, tls_: d
     assert isinstance(error, SinkMisconfigured)
     assert str(error).startswith(f"the file of sink.tls.{key} cannot be used: ")
     assert error.hint.startswith(f"let sink.tls.{key} be the path of a PEM file that tailrace can read")
+
+
+def test_an_offset_store_on_kafka_tells_the_same(broker: Guarded) -> None:
+    def topic(**parts: Any) -> OffsetTopic:
+        return OffsetTopic(
+            KafkaStoreConfig.model_validate({"type": "kafka", "bootstrap_servers": broker.guarded, **parts})
+        )
+
+    with pytest.raises(OffsetStoreMisconfigured, match=r"the file of tls\.ca cannot be used") as unusable:
+        topic(tls={"mode": "verify-full", "ca": "/nowhere/ca.pem"})
+    assert unusable.value.hint == "let tls.ca be the path of a PEM file"
+    with pytest.raises(OffsetStoreFailed, match="hangs up at once"):
+        topic().prepare()
 
 
 def test_an_authority_that_did_not_sign_is_a_matter_of_tls(broker: Guarded) -> None:
