@@ -4,14 +4,13 @@ Names of librdkafka's settings: https://github.com/confluentinc/librdkafka/blob/
 """
 
 import logging
-import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from confluent_kafka import KafkaError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from offsets.hosts import is_local
 
 
 def _one_value(value: object) -> object:
@@ -55,10 +54,6 @@ _FIXED = {
     "test.mock.num.brokers": "nothing would go to a broker at all",
 }
 _IN_FLIGHT = ("max.in.flight", "max.in.flight.requests.per.connection")
-_NOISE = re.compile(r"^(\w+://)?\S+: | \(after \d+ms in state \w+\).*$|^Failed to create \w+ client: |ipv[46]#|\s+$")
-NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token"
-"""So begins what librdkafka says, under the code of a wrong password, where the token's server does not answer."""
-_FILES = {"ssl.ca.location": "tls.ca", "ssl.certificate.location": "tls.cert", "ssl.key.location": "tls.key"}
 
 log = logging.getLogger("tailrace.librdkafka")
 log.addFilter(lambda record: record.levelno < logging.CRITICAL)  # fatal errors are raised, and told by that
@@ -123,6 +118,7 @@ class KafkaClient(Part):
     fixed: ClassVar[Mapping[str, str]] = _FIXED
     """Those that nobody may set, and why."""
 
+    type: Literal["kafka"]
     bootstrap_servers: str = Field(
         pattern=r"^[^\s,/]+:\d+(, *[^\s,/]+:\d+)*$",
         description="Brokers to ask for the others: host:port, with commas between.",
@@ -198,14 +194,7 @@ class KafkaClient(Part):
         return {**given, **self.settings}
 
     def _is_local(self) -> bool:
-        return all(_is_local(server.rpartition(":")[0]) for server in self.servers)
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        return all(is_local(server.rpartition(":")[0].strip("[]")) for server in self.servers)
 
 
 def _revealed(value: object) -> object:
@@ -217,14 +206,3 @@ def _revealed(value: object) -> object:
 def text(value: object) -> str:
     """As a broker writes it: booleans in lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def reason(error: KafkaError) -> str:
-    """librdkafka's text without its own bookkeeping."""
-    return _NOISE.sub("", error.str())
-
-
-def unusable_file(error: KafkaError) -> str:
-    """The key of the file that librdkafka cannot use, "" where the error is about something else."""
-    name, _, _ = reason(error).partition(" failed: ")
-    return _FILES.get(name, "")

@@ -1,6 +1,6 @@
 """The `offsets` part of a connector file with `"type": "kafka"`."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -22,7 +22,6 @@ class KafkaStoreConfig(KafkaClient):
     part: ClassVar[str] = "offsets"
     fixed: ClassVar[dict[str, str]] = _FIXED
 
-    type: Literal["kafka"]
     topic: str = Field(
         default="tailrace-offsets",
         pattern=r"^[A-Za-z0-9._-]{1,249}$",

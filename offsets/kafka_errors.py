@@ -6,44 +6,36 @@ Codes: https://kafka.apache.org/protocol#protocol_error_codes; those that begin 
 from confluent_kafka import KafkaError
 
 from offsets.errors import OffsetError, OffsetStoreFailed, OffsetStoreMisconfigured, OffsetStoreRefused
-from offsets.kafka_client import NO_TOKEN, reason, unusable_file
-
-MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
-FORBIDDEN = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    }
+from offsets.kafka_codes import (
+    BAD_SETTINGS,
+    FORBIDDEN,
+    MISSING,
+    NOT_ACCEPTED,
+    UNREACHABLE,
+    lacks_token,
+    reason,
+    unusable_file,
 )
+
+_USER = "offsets.sasl (with sink.exactly_once sink.sasl, too)"
 _SAYS_WHY = "nothing was changed; see the brokers' logs for the cause, it is tried again"
 _BY_CODE: dict[int, tuple[type[OffsetError], str]] = {
     KafkaError._SSL: (OffsetStoreRefused, "correct offsets.tls; `verify-full` is the default off this host"),
     **dict.fromkeys(
-        (
-            KafkaError._AUTHENTICATION,
-            KafkaError.SASL_AUTHENTICATION_FAILED,
-            KafkaError.UNSUPPORTED_SASL_MECHANISM,
-            KafkaError.ILLEGAL_SASL_STATE,
-        ),
-        (OffsetStoreRefused, "correct offsets.sasl, its password, or the mechanism that the listener offers"),
+        NOT_ACCEPTED,
+        (OffsetStoreRefused, f"correct {_USER}, its password, or the mechanism that the listener offers"),
     ),
-    **dict.fromkeys(FORBIDDEN, (OffsetStoreRefused, "allow the user of offsets.sasl what docs/offset-stores.md lists")),
+    **dict.fromkeys(FORBIDDEN, (OffsetStoreRefused, f"allow the user of {_USER} what docs/offset-stores.md lists")),
     **dict.fromkeys(
-        (
-            KafkaError._TRANSPORT,
-            KafkaError._ALL_BROKERS_DOWN,
-            KafkaError._RESOLVE,
-            KafkaError._TIMED_OUT,
-            KafkaError.REQUEST_TIMED_OUT,
-        ),
+        UNREACHABLE,
         (
             OffsetStoreFailed,
-            "start the brokers, or correct offsets.bootstrap_servers or offsets.tls",
+            "start the brokers, or correct offsets.bootstrap_servers or offsets.tls; it is tried again",
         ),
     ),
-    **dict.fromkeys(MISSING, (OffsetStoreFailed, "make the topic anew; its offsets are gone with it")),
+    **dict.fromkeys(
+        MISSING, (OffsetStoreFailed, "where the topic was deleted, its offsets are gone with it; it is tried again")
+    ),
     KafkaError.INVALID_TRANSACTION_TIMEOUT: (
         OffsetStoreMisconfigured,
         "raise transaction.max.timeout.ms of the brokers, or lower sink.transaction_timeout_s",
@@ -51,8 +43,7 @@ _BY_CODE: dict[int, tuple[type[OffsetError], str]] = {
     KafkaError.INVALID_REPLICATION_FACTOR: (OffsetStoreMisconfigured, "correct offsets.replication"),
     KafkaError.POLICY_VIOLATION: (OffsetStoreMisconfigured, "make the topic by hand, as docs/offset-stores.md says"),
     KafkaError.TOPIC_EXCEPTION: (OffsetStoreMisconfigured, "choose another offsets.topic"),
-    KafkaError._INVALID_ARG: (OffsetStoreMisconfigured, "correct offsets.settings, or sink.settings"),
-    KafkaError._CONFLICT: (OffsetStoreMisconfigured, "correct offsets.settings, or sink.settings"),
+    **dict.fromkeys(BAD_SETTINGS, (OffsetStoreMisconfigured, "correct offsets.settings, or sink.settings")),
     KafkaError.UNSUPPORTED_VERSION: (OffsetStoreMisconfigured, "Kafka 2.5 or newer is needed"),
     KafkaError.MSG_SIZE_TOO_LARGE: (
         OffsetStoreFailed,
@@ -63,12 +54,12 @@ _BY_CODE: dict[int, tuple[type[OffsetError], str]] = {
 
 def translate(error: KafkaError, place: str) -> OffsetError:
     """What an operator reads. A code that is not in the table is retryable."""
-    if key := unusable_file(error):
-        why = reason(error).partition(" failed: ")[2]
+    if unusable := unusable_file(error):
+        key, why = unusable
         return OffsetStoreMisconfigured(
             f"{place} fails: the file of {key} cannot be used: {why}", f"let {key} be the path of a PEM file"
         )
-    if NO_TOKEN in error.str():
+    if lacks_token(error):
         return OffsetStoreFailed(
             f"{place} fails: {reason(error)}", "start the server of sasl.token_url, or correct it; it is tried again"
         )

@@ -2,27 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TypeVar
 
-from confluent_kafka import (
-    Consumer,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicCollection,
-    TopicPartition,
-)
-from confluent_kafka.admin._config import ConfigResource
-from confluent_kafka.admin._listoffsets import OffsetSpec
-from confluent_kafka.admin._resource import ResourceType
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from offsets import kafka_errors
 from offsets.base import Doubt
 from offsets.errors import OffsetStoreFailed, OffsetStoreMisconfigured, OffsetStoreRefused
+from offsets.kafka_codes import FORBIDDEN, MISSING
 from offsets.kafka_config import KafkaStoreConfig
-from offsets.kafka_questions import ANSWER_TIMEOUT_S, POLL_S, Answer, Questions
+from offsets.kafka_questions import POLL_S, Questions
 from offsets.kafka_seat import Seat, group, is_dead
 
 SETTINGS = {
@@ -31,16 +21,17 @@ SETTINGS = {
     "max.message.bytes": str(16 << 20),
 }
 """Of a topic that is made."""
-BROKERS_DEFAULT = -1
-"""For replication (KIP-464)."""
 LEADERLESS = (
     *(KafkaError._NOENT, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION),
+    *(KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH),
     *(KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR),
-    *kafka_errors.MISSING,
+    *MISSING,
 )
 """What is said of a topic that was made a moment ago, or whose broker has just gone."""
 AT_ONCE = 1000
 PATIENCE_S = 30.0
+
+Answer = TypeVar("Answer")
 
 
 class OffsetTopic:
@@ -49,26 +40,23 @@ class OffsetTopic:
     def __init__(self, config: KafkaStoreConfig) -> None:
         self.name = config.topic
         self.place = config.place
+        self._servers = f"--bootstrap-server {config.bootstrap_servers}"
         self._config = config
-        try:
+        with self._reported():
             self._questions = Questions(config.client())
-        except KafkaException as error:
-            raise kafka_errors.translate(error.args[0], self.place) from error
 
     def close(self) -> None:
         self._questions.close()
 
     def prepare(self, *, only_check: bool = False) -> list[Doubt]:
         """See that it is there and fit; make it where it is not."""
-        try:
+        with self._reported():
             replicas = self._replicas()
             if replicas is None:
                 self._make(only_check)
                 return []
             self._refuse_to_forget()
             return self._doubts(replicas)
-        except KafkaException as error:
-            raise kafka_errors.translate(error.args[0], self.place) from error
 
     def read(self) -> Iterator[tuple[bytes | None, bytes | None]]:
         """(key, value) of every committed record, in order, up to the end as it is now.
@@ -76,8 +64,8 @@ class OffsetTopic:
         A transaction of another connector that is neither committed nor aborted hides everything behind its first
         record; what is hidden may be ours, so that its end is waited for.
         """
-        try:
-            end = self._end()
+        with self._reported():
+            end = self._insist(lambda: self._questions.end(self.name))
             consumer = Consumer(
                 {
                     **self._config.client(),
@@ -95,27 +83,23 @@ class OffsetTopic:
                     yield message.key(), message.value()
             finally:
                 consumer.close()
-        except KafkaException as error:
-            raise kafka_errors.translate(error.args[0], self.place) from error
 
     def seat(self, connector: str) -> Seat:
         """Lets `runners` name this process until it is closed."""
-        try:
+        with self._reported():
             return Seat(self._config, connector)
-        except KafkaException as error:
-            raise kafka_errors.translate(error.args[0], self.place) from error
 
     def runners(self, connector: str) -> list[str]:
         """Who runs the connector now, in words."""
-        name = group(self.name, connector)
+        with self._reported():
+            members = self._insist(lambda: self._questions.members(group(self.name, connector)))
+        return [member for member in members if not is_dead(member)]
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
         try:
-            found = self._insist(
-                lambda: self._questions.admin.describe_consumer_groups([name], request_timeout=ANSWER_TIMEOUT_S)[name]
-            )
-            return [name for member in found.members if not is_dead(name := str(member.client_id))]
+            yield
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return []
             raise kafka_errors.translate(error.args[0], self.place) from error
 
     def _until(self, end: int, consumer: Consumer) -> Iterator[Message]:
@@ -138,24 +122,12 @@ class OffsetTopic:
                     " sink.transaction_timeout_s; it is tried again",
                 )
 
-    def _end(self) -> int:
-        """The offset behind the last record, whether that is committed or not."""
-        partition = TopicPartition(self.name, 0)
-        asked = self._insist(
-            lambda: self._questions.admin.list_offsets(
-                {partition: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
-                isolation_level=IsolationLevel.READ_UNCOMMITTED,
-                request_timeout=ANSWER_TIMEOUT_S,
-            )[partition]
-        )
-        return int(asked.offset)
-
-    def _insist(self, ask: "Callable[[], Future[Answer]]") -> Answer:
+    def _insist(self, ask: Callable[[], Answer]) -> Answer:
         """The answer, asked for again while nobody can give it yet."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return self._questions.wait(ask())
+                return ask()
             except KafkaException as error:
                 if error.args[0].code() not in LEADERLESS or time.monotonic() > deadline:
                     raise
@@ -163,13 +135,9 @@ class OffsetTopic:
 
     def _replicas(self) -> int | None:
         """None where there is no such topic."""
-        asked = self._questions.admin.describe_topics(TopicCollection([self.name]), request_timeout=ANSWER_TIMEOUT_S)
-        try:
-            found = self._questions.wait(asked[self.name])
-        except KafkaException as error:
-            if error.args[0].code() in kafka_errors.MISSING:
-                return None
-            raise
+        found = self._questions.topic(self.name)
+        if found is None:
+            return None
         if len(found.partitions) != 1:
             raise OffsetStoreMisconfigured(
                 f"the topic {self.name} has {len(found.partitions)} partitions, and offsets want one",
@@ -178,11 +146,11 @@ class OffsetTopic:
         return len(found.partitions[0].replicas)
 
     def _refuse_to_forget(self) -> None:
-        policy = self._setting("cleanup.policy")
-        if policy is not None and policy != "compact":
+        policy = self._questions.settings(self.name).get("cleanup.policy", "compact")
+        if policy != "compact":
             raise OffsetStoreMisconfigured(
                 f"the topic {self.name} has cleanup.policy={policy}, and would forget offsets",
-                f"run: kafka-configs --alter --topic {self.name} --add-config cleanup.policy=compact",
+                f"run: kafka-configs {self._servers} --alter --topic {self.name} --add-config cleanup.policy=compact",
             )
 
     def _doubts(self, replicas: int) -> list[Doubt]:
@@ -191,34 +159,20 @@ class OffsetTopic:
         text = f"{self.place} has a single replica: offsets are lost with its broker's disk"
         return [Doubt(text, "give the topic three replicas, and min.insync.replicas=2")]
 
-    def _setting(self, name: str) -> str | None:
-        """None where we may not ask."""
-        resource = ConfigResource(ResourceType.TOPIC, self.name)
-        asked = self._questions.admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)
-        try:
-            return str(self._questions.wait(asked[resource])[name].value)
-        except KafkaException as error:
-            if error.args[0].code() in kafka_errors.FORBIDDEN:
-                return None
-            raise
-
     def _make(self, only_check: bool) -> None:
-        topic = NewTopic(
-            self.name,
-            num_partitions=1,
-            replication_factor=self._config.replication or BROKERS_DEFAULT,
-            config=SETTINGS,
-        )
-        asked = self._questions.admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S, validate_only=only_check)
         try:
-            self._questions.wait(asked[self.name])
+            self._questions.make(
+                self.name,
+                partitions=1,
+                replication=self._config.replication,
+                settings=SETTINGS,
+                only_check=only_check,
+            )
         except KafkaException as error:
-            code = error.args[0].code()
-            if code in kafka_errors.FORBIDDEN:
+            if error.args[0].code() in FORBIDDEN:
                 raise OffsetStoreRefused(
                     f"the topic {self.name} is not there, and the user of offsets.sasl may not make it",
-                    f"run: kafka-topics --create --topic {self.name} --partitions 1 --replication-factor 3"
-                    " --config cleanup.policy=compact",
+                    f"run: kafka-topics {self._servers} --create --topic {self.name} --partitions 1"
+                    " --replication-factor 3 --config cleanup.policy=compact",
                 ) from error
-            if code != KafkaError.TOPIC_ALREADY_EXISTS:  # another connector was quicker
-                raise
+            raise

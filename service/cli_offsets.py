@@ -65,13 +65,13 @@ def list_(config: Config = None, state: StateFolder = DEFAULT_STATE) -> None:
 @app.command()
 def show(name: Name, config: Config = None, state: StateFolder = DEFAULT_STATE) -> None:
     """Show one connector's position, its log, its snapshot, and what was changed by hand."""
-    with store_of(name, state, config) as kept:
-        stored = next((stored for stored in kept.store.all() if stored.connector == name), None)
-        changes = kept.store.changes(name)
+    with store_of(name, state, config) as found:
+        stored = next((stored for stored in found.store.all() if stored.connector == name), None)
+        changes = found.store.changes(name)
         if stored is None and not changes:
-            raise _unknown(kept.store, name)
-        holder = kept.holder(name)
-        place = kept.store.place
+            raise _unknown(found.store, name)
+        holder = found.holder(name)
+        place = found.store.place
     lines: list[tuple[str, ...]] = [("connector", name)]
     if stored is None:
         lines.append(("position", "none: the next run starts as a new connector does"))
@@ -225,11 +225,11 @@ def _stopped(
     directory: Path, name: str, config: Path | None, create: bool = False
 ) -> Iterator[tuple[State | None, OffsetStore]]:
     """The connector's store, and the state where there is one, with the connector kept from running meanwhile."""
-    with store_of(name, directory, config, create) as kept:
-        if not create and kept.store.load(name) is None and not kept.store.changes(name, limit=1):
-            raise _unknown(kept.store, name)
-        with kept.hold(name):
-            yield kept.state, kept.store
+    with store_of(name, directory, config, create) as found:
+        if not create and found.store.load(name) is None and not found.store.changes(name, limit=1):
+            raise _unknown(found.store, name)
+        with found.hold(name):
+            yield found.state, found.store
 
 
 def _unknown(store: OffsetStore, name: str) -> Refused:

@@ -14,7 +14,7 @@ from schema.registry import RegisteredVersion, Registry
 from schema.versions import diff as difference
 from service.cli_offsets import DEFAULT_STATE, StateFolder, echo_table
 from service.refused import Refused
-from service.registries import Kept, everywhere
+from service.registries import KnownRegistry, everywhere
 from service.state import State
 
 app = typer.Typer(no_args_is_help=True, help="Look at the versions of each table's events.")
@@ -26,17 +26,17 @@ FINDINGS = 1
 @app.command("list")
 def list_(state: StateFolder = DEFAULT_STATE) -> None:
     """List every subject with its latest version, and what was decided last where the registry said no."""
-    with _everywhere(state) as kept, closing(State.open(state, create=False).decisions()) as decisions:
+    with _everywhere(state) as registries, closing(State.open(state, create=False).decisions()) as decisions:
         rows = [
             (subject, str(version.version), str(version.id), one.name, _last(decisions.of(subject)))
-            for one in kept
+            for one in registries
             for subject in one.subjects()
             for version in one.registry.versions(subject)[-1:]
         ]
     if not rows:
         typer.echo(f"no schemas are stored in {state}", err=True)
         return
-    columns = 3 if len(kept) == 1 else 5
+    columns = 3 if len(registries) == 1 else 5
     echo_table([row[:columns] for row in [("SUBJECT", "VERSION", "ID", "REGISTRY", "DECIDED"), *rows]])
 
 
@@ -47,8 +47,8 @@ def show(
     state: StateFolder = DEFAULT_STATE,
 ) -> None:
     """Print one version as an Avro schema; what was decided about the subject's versions goes to standard error."""
-    with _everywhere(state) as kept, closing(State.open(state, create=False).decisions()) as decisions:
-        registry = _holder(kept, subject)
+    with _everywhere(state) as registries, closing(State.open(state, create=False).decisions()) as decisions:
+        registry = _holder(registries, subject)
         found = _find(registry, subject, version)
         typer.echo(json.dumps(registry.schema(found.id), indent=2))
         for decision in decisions.of(subject):
@@ -64,8 +64,8 @@ def diff(
     state: StateFolder = DEFAULT_STATE,
 ) -> None:
     """Say what changed between two versions; exit 1 where readers of B cannot read events of A."""
-    with _everywhere(state) as kept:
-        registry = _holder(kept, subject)
+    with _everywhere(state) as registries:
+        registry = _holder(registries, subject)
         after = _find(registry, subject, new)
         before = _find(registry, subject, old if old is not None else max(1, after.version - 1))
         found = difference(registry.schema(before.id), registry.schema(after.id))
@@ -92,11 +92,11 @@ def _told(decision: Decision) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}Z {decision.connector}: {which}: {decision.outcome}{why}"
 
 
-def _holder(kept: list[Kept], subject: str) -> Registry:
-    for one in kept:
+def _holder(registries: list[KnownRegistry], subject: str) -> Registry:
+    for one in registries:
         if one.registry.versions(subject):
             return one.registry
-    known = ", ".join(subject for one in kept for subject in one.subjects()) or "none"
+    known = ", ".join(subject for one in registries for subject in one.subjects()) or "none"
     raise Refused(f"{subject} is not a subject of this state", f"these are: {known}")
 
 
@@ -109,8 +109,8 @@ def _find(registry: Registry, subject: str, version: int | None) -> RegisteredVe
 
 
 @contextmanager
-def _everywhere(directory: Path) -> Iterator[list[Kept]]:
+def _everywhere(directory: Path) -> Iterator[list[KnownRegistry]]:
     with everywhere(State.open(directory, create=False)) as found:
         for error in found.unread:
             typer.echo(f"not shown, where its registry is another: {error}", err=True)
-        yield found.kept
+        yield found.known

@@ -43,7 +43,7 @@ def move_in(connector: str, store: OffsetStore, state: State) -> bool:
     return True
 
 
-class Kept(NamedTuple):
+class ConnectorStore(NamedTuple):
     """The store of one connector. `state` is None where there is none and a store on a server needs none."""
 
     store: OffsetStore
@@ -64,7 +64,7 @@ class Kept(NamedTuple):
 
 
 @contextmanager
-def store_of(connector: str, directory: Path, file: Path | None, create: bool = False) -> Iterator[Kept]:
+def store_of(connector: str, directory: Path, file: Path | None, create: bool = False) -> Iterator[ConnectorStore]:
     """The store that the connector's file names: `file`, or the one that it last ran with.
 
     Raises Refused, ConfigError, StateError, OffsetError.
@@ -75,11 +75,11 @@ def store_of(connector: str, directory: Path, file: Path | None, create: bool = 
         if found.offsets_type == LOCAL or (directory / FILE).exists():
             state = State.open(directory, create=create)
         with closing(open_store(found, state)) as store:
-            yield Kept(store, state)
+            yield ConnectorStore(store, state)
         return
     state = State.open(directory, create=create)
     with closing(_remembered(connector, state)) as store:
-        yield Kept(store, state)
+        yield ConnectorStore(store, state)
 
 
 def load_named(connector: str, file: Path) -> config.Connector:

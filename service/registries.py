@@ -21,7 +21,7 @@ def open_registry(connector: config.Connector, state: State) -> Registry:
     return registry
 
 
-class Kept(NamedTuple):
+class KnownRegistry(NamedTuple):
     """A registry; of one that others use too, only the subjects that begin with one of `prefixes`."""
 
     name: str
@@ -35,14 +35,14 @@ class Kept(NamedTuple):
 class Everywhere(NamedTuple):
     """The state's registry first, then those of the connectors that ran with it; `unread` says which cannot be had."""
 
-    kept: list[Kept]
+    known: list[KnownRegistry]
     unread: list[ConfigError]
 
 
 @contextmanager
 def everywhere(state: State) -> Iterator[Everywhere]:
     with ExitStack() as opened:
-        found = Everywhere([Kept("local", opened.enter_context(closing(state.registry())))], [])
+        found = Everywhere([KnownRegistry("local", opened.enter_context(closing(state.registry())))], [])
         for file in state.config_paths():
             try:
                 connector = config.load(file)
@@ -51,7 +51,7 @@ def everywhere(state: State) -> Iterator[Everywhere]:
                 continue
             if connector.registry_type != "local":
                 registry = opened.enter_context(closing(open_registry(connector, state)))
-                found.kept.append(Kept(f"of {connector.name}", registry, _prefixes(connector.topic_prefix)))
+                found.known.append(KnownRegistry(f"of {connector.name}", registry, _prefixes(connector.topic_prefix)))
         yield found
 
 

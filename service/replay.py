@@ -23,7 +23,7 @@ _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 RowNow = Callable[[StoredLetter], str]
 
 
-class Kept(NamedTuple):
+class Staying(NamedTuple):
     """A letter that is not delivered: why, and what to do instead."""
 
     letter: StoredLetter
@@ -34,7 +34,7 @@ class Kept(NamedTuple):
 
 class Plan(NamedTuple):
     deliver: list[StoredLetter]
-    keep: list[Kept]
+    keep: list[Staying]
 
 
 def plan(letters: Sequence[StoredLetter], chosen: set[int], offset: Offset | None, row_now: RowNow) -> Plan:
@@ -57,13 +57,13 @@ def plan(letters: Sequence[StoredLetter], chosen: set[int], offset: Offset | Non
             if obstacle is None:
                 made.deliver.append(letter)
             else:
-                made.keep.append(Kept(letter, *obstacle))
+                made.keep.append(Staying(letter, *obstacle))
     return made
 
 
 def deliver(
     connector: config.Connector, registry: Registry, dead_letters: DeadLetters, letters: Sequence[StoredLetter]
-) -> list[Kept]:
+) -> list[Staying]:
     """Through the connector's own sink, in one flush; what it took is removed. The letters that it did not take.
 
     Raises SinkError. A crash between the two delivers them again.
@@ -155,9 +155,9 @@ def _order(
     return None
 
 
-def hand_over(sink: Sink, letters: Sequence[StoredLetter]) -> list[Kept]:
+def hand_over(sink: Sink, letters: Sequence[StoredLetter]) -> list[Staying]:
     """Hand over all that the sink takes. A letter that it rejects holds those of its key behind it."""
-    kept: list[Kept] = []
+    kept: list[Staying] = []
     rest = list(letters)
     while rest:
         events = [letter.dead.event() for letter in rest]
@@ -166,10 +166,10 @@ def hand_over(sink: Sink, letters: Sequence[StoredLetter]) -> list[Kept]:
             return kept
         except Rejected as rejected:
             at = events.index(rejected.event)
-            kept.append(Kept(rest[at], str(rejected), rejected.hint, was_tried=True))
+            kept.append(Staying(rest[at], str(rejected), rejected.hint, was_tried=True))
             behind = [n for n in range(at + 1, len(rest)) if _same_key(rest[n], rest[at])]
             why = f"letter {rest[at].id} of the same key was rejected again"
-            kept += [Kept(rest[n], why, f"replay {rest[at].id} with it, or drop it") for n in behind]
+            kept += [Staying(rest[n], why, f"replay {rest[at].id} with it, or drop it") for n in behind]
             rest = [letter for n, letter in enumerate(rest) if n > at and n not in behind]
     return kept
 

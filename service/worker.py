@@ -21,7 +21,8 @@ from typing import Any
 import structlog
 
 import connectors
-from offsets.errors import ConnectorRunning
+from offsets.base import OffsetStore
+from offsets.errors import ConnectorRunning, OffsetStoreGone
 from service import __version__, config, exactly_once, exits, logs, secrets
 from service.backoff import Backoff
 from service.dead_letters import Limits
@@ -76,6 +77,7 @@ class _Attempts:
         self._stop = stop
         self._until_caught_up = until_caught_up
         self._checkpoints: Callable[[], int] = lambda: 0
+        self._has_offset = False
 
     def run(self) -> int:
         """The exit code. Raises what is not retryable."""
@@ -92,6 +94,7 @@ class _Attempts:
                 if not getattr(error, "retryable", False):
                     raise
                 now = time.monotonic()
+                self._has_offset = self._has_offset or self._checkpoints() > 0
                 if self._checkpoints() or now - started > HEALTHY_AFTER_S:
                     backoff.reset()
                     failing_since = None
@@ -115,6 +118,7 @@ class _Attempts:
             offsets.hold(connector.name)
             if connector.offsets_type != LOCAL and move_in(connector.name, offsets, self._state):
                 log.info(f"took over the offset from {self._state.path}", store=offsets.place)
+            self._refuse_forgotten(offsets)
             letters = LetterBox(connector.name, dead_letters, _limits(connector), connector.errors.dead_letter_topic)
             # Secrets are read at each attempt, so that a password that was changed is found.
             source = connectors.load(connector.source_type)(
@@ -145,6 +149,16 @@ class _Attempts:
             pipeline.run(self._stop, self._until_caught_up)
             offset = offsets.load(connector.name)
             log.info("stopped", position=offset.position.token if offset else "none")
+
+    def _refuse_forgotten(self, offsets: OffsetStore) -> None:
+        """A connector that runs does not become a new one because its offset is gone. Raises OffsetStoreGone."""
+        if offsets.load(self._connector.name) is not None:
+            self._has_offset = True
+        elif self._has_offset:
+            raise OffsetStoreGone(
+                f"{offsets.place} has lost the offset of connector {self._connector.name}, which it had a moment ago",
+                "put it back from a backup, or start the connector again: it then begins as a new one",
+            )
 
 
 def _retry_for_s(error: Exception, connector: config.Connector) -> float:

@@ -115,7 +115,7 @@ class KafkaSink:
         """Each alone. One that the topic refuses, for it is as large as its event was, goes without its value."""
         assert self._cluster is not None and self._outbox is not None
         if topic not in self._letter_topics:
-            self._cluster.prepare([topic], settings=kafka_letters.TOPIC)
+            self._cluster.prepare(topic, settings=kafka_letters.TOPIC)
             self._letter_topics.add(topic)
         self._outbox.begin()
         try:
@@ -124,8 +124,8 @@ class KafkaSink:
                     self._write_alone(kafka_letters.event(topic, letter), kafka_letters.headers(letter))
                 except Rejected:
                     self._write_alone(*kafka_letters.without_value(topic, letter))
-        except Rejected as rejected:
-            raise kafka_letters.refused(topic, rejected) from rejected
+        except Rejected as refusal:
+            raise kafka_letters.refused(topic, refusal) from refusal
         except NotDelivered as failure:
             raise self._error(failure) from failure
 
@@ -149,7 +149,7 @@ class KafkaSink:
     def _meet(self, topic: str, *, has_keys: bool) -> None:
         """The first event for a topic. Without a key it would be refused by one that we make compacted."""
         assert self._cluster is not None
-        self._cluster.prepare([topic], settings=None if has_keys else {"cleanup.policy": "delete"})
+        self._cluster.prepare(topic, settings=None if has_keys else {"cleanup.policy": "delete"})
         self._alone_above[topic] = self._apart_above
         if (self._config.bootstrap_servers, topic) in self._refusing:
             self._suspect(topic)
@@ -216,8 +216,8 @@ class KafkaSink:
         return SinkError(str(told), told.hint) if fails and error.code() in TOO_LARGE else told
 
     def _identity(self, event: Event) -> tuple[object, ...]:
-        """The same for an event that is read again."""
-        return self._config.bootstrap_servers, event.topic, event.id, len(event.value or b"")
+        """The same for an event that is read again; another for a copied row that stands in its place."""
+        return self._config.bootstrap_servers, event.topic, event.id, event.key, len(event.value or b"")
 
     def _error(self, failure: NotDelivered) -> SinkError:
         assert self._cluster is not None

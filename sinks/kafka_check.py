@@ -20,7 +20,7 @@ def check(config: KafkaConfig, cluster: Cluster, topics: Sequence[Topic]) -> Ite
         try:
             found = cluster.describe(topic.name)
             if found is None:
-                cluster.prepare([topic.name], only_check=True)
+                cluster.prepare(topic.name, only_check=True)
                 yield Finding("ok", f"the topic {topic.name} will be made")
             else:
                 yield from _Look(config, brokers, topic, found, cluster.settings(topic.name)).findings()

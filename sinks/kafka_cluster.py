@@ -1,92 +1,68 @@
 """What is asked of a Kafka cluster beside taking events: is it there, may we, are the topics."""
 
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin._acl import AclOperation
-from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._topic import TopicDescription
-from confluent_kafka.cimpl import NewTopic
 
-from offsets.kafka_questions import ANSWER_TIMEOUT_S, Questions
+from offsets.kafka_codes import FORBIDDEN
+from offsets.kafka_questions import Questions
 from sinks.errors import SinkError
 from sinks.kafka_config import KafkaConfig
-from sinks.kafka_errors import FORBIDDEN, MISSING, may_not_create, translate
-
-BROKERS_DEFAULT = -1
-"""For partitions and replication (KIP-464)."""
-
-Answer = TypeVar("Answer")
+from sinks.kafka_errors import may_not_create, translate
 
 
 class Cluster:
-    """A connection for questions. Every method but `close` raises SinkError."""
+    """A connection for questions, to be closed. Every method but `close` raises SinkError."""
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
-        try:
+        with self._reported():
             self._questions = Questions(config.client())
-        except KafkaException as error:
-            raise self.error(error.args[0]) from error
 
     def close(self) -> None:
         self._questions.close()
 
     def reach(self) -> int:
         """Connect, prove who we are, get an answer: how many brokers there are."""
-        try:
-            return len(self._wait(self._questions.admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S)).nodes)
-        except KafkaException as error:
-            raise self.error(error.args[0]) from error
+        with self._reported():
+            return self._questions.brokers()
 
-    def prepare(
-        self, topics: Iterable[str], *, only_check: bool = False, settings: Mapping[str, str] | None = None
-    ) -> None:
-        """See that topics are there and may be written; make a missing one where the configuration says so.
+    def prepare(self, name: str, *, only_check: bool = False, settings: Mapping[str, str] | None = None) -> None:
+        """See that a topic is there and may be written; make it where the configuration says so.
 
         `settings` of a topic that is made are laid over those of the configuration.
         """
-        for name in topics:
-            try:
-                if self._describe(name) is None:
-                    self._create(name, only_check, settings or {})
-            except KafkaException as error:
-                raise self.error(error.args[0], name) from error
+        with self._reported(name):
+            if self._describe(name) is None:
+                self._create(name, only_check, settings or {})
 
     def describe(self, name: str) -> TopicDescription | None:
         """A topic that may be written; None where it is not there."""
-        try:
+        with self._reported(name):
             return self._describe(name)
-        except KafkaException as error:
-            raise self.error(error.args[0], name) from error
 
     def settings(self, name: str) -> dict[str, str]:
         """Of a topic; none where we may not see them."""
-        topic = ConfigResource("topic", name)
-        asked = self._questions.admin.describe_configs([topic], request_timeout=ANSWER_TIMEOUT_S)
-        try:
-            return {setting: entry.value for setting, entry in self._wait(asked[topic]).items()}
-        except KafkaException as error:
-            if error.args[0].code() in FORBIDDEN:
-                return {}
-            raise self.error(error.args[0], name) from error
+        with self._reported(name):
+            return self._questions.settings(name)
 
     def error(self, error: KafkaError, topic: str = "") -> SinkError:
         return translate(error, self._config.bootstrap_servers, topic, self._config.sasl.user)
 
-    def _describe(self, name: str) -> TopicDescription | None:
-        topics = TopicCollection([name])
-        asked = self._questions.admin.describe_topics(
-            topics, include_authorized_operations=True, request_timeout=ANSWER_TIMEOUT_S
-        )
+    @contextmanager
+    def _reported(self, topic: str = "") -> Iterator[None]:
         try:
-            found: TopicDescription = self._wait(asked[name])
+            yield
         except KafkaException as error:
-            if error.args[0].code() in MISSING:
-                return None
-            raise
+            raise self.error(error.args[0], topic) from error
+
+    def _describe(self, name: str) -> TopicDescription | None:
+        found = self._questions.topic(name)
+        if found is None:
+            return None
         allowed = found.authorized_operations
         if allowed and AclOperation.WRITE not in allowed:  # an old broker does not tell
             raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
@@ -96,20 +72,15 @@ class Cluster:
         wanted = self._config.topics
         if not wanted.create:
             raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
-        topic = NewTopic(
-            name,
-            num_partitions=wanted.partitions or BROKERS_DEFAULT,
-            replication_factor=wanted.replication or BROKERS_DEFAULT,
-            config={**wanted.config(), **settings},
-        )
-        asked = self._questions.admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S, validate_only=only_check)
         try:
-            self._wait(asked[name])
+            self._questions.make(
+                name,
+                partitions=wanted.partitions,
+                replication=wanted.replication,
+                settings={**wanted.config(), **settings},
+                only_check=only_check,
+            )
         except KafkaException as error:
             if error.args[0].code() in FORBIDDEN:
                 raise may_not_create(self._config.bootstrap_servers, name, self._config.sasl.user) from error
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another connector was quicker
-                raise
-
-    def _wait(self, answer: "Future[Answer]") -> Answer:
-        return self._questions.wait(answer, ANSWER_TIMEOUT_S)
+            raise

@@ -41,7 +41,9 @@ _BYTES = ("batch.size", "message.max.bytes")
 
 class KafkaTopics(Part):
     create: bool = Field(default=False, description="Make a topic that is not there.")
-    partitions: int | None = Field(default=None, ge=1, description="Of a topic that is made. Default: the broker's.")
+    partitions: int | None = Field(
+        default=None, ge=1, description="Partitions of a topic that is made. Default: the broker's."
+    )
     replication: int | None = Field(default=None, ge=1, description="Copies of each. Default: the broker's.")
     cleanup: Literal["compact", "delete"] | None = Field(
         default=None,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError
 
-from offsets.kafka_client import NO_TOKEN, reason, unusable_file
+from offsets.kafka_codes import BAD_SETTINGS, MISSING, NOT_ACCEPTED, UNREACHABLE, lacks_token, reason, unusable_file
 from schema.event import Event
 from sinks.errors import Rejected, SinkError, SinkMisconfigured, SinkUnavailable
 
@@ -23,9 +23,6 @@ REFUSED = frozenset(
 """What a broker says of an event itself: the same event is refused each time."""
 
 TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
-MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
-
-FORBIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 
 
 class _Said(NamedTuple):
@@ -50,7 +47,7 @@ _SSL = _Said(
     "TLS with Kafka at {servers} failed: {reason}",
     "correct sink.tls; `verify-full` is the default off this host",
 )
-_NOT_WE = _Said(
+_NOT_ACCEPTED = _Said(
     SinkMisconfigured,
     "Kafka at {servers} does not accept who we are: {reason}",
     "correct sink.sasl, its password, or the mechanism that the listener offers",
@@ -67,6 +64,9 @@ _MISSING = _Said(
     "make it: kafka-topics --bootstrap-server {servers} --create --topic {topic};"
     ' or set sink.topics to {"create": true}; delivery then goes on by itself',
 )
+_BAD_SETTINGS = _Said(
+    SinkMisconfigured, "librdkafka does not take this sink's configuration: {reason}", "correct sink.settings"
+)
 _FORGOTTEN = _Said(
     SinkUnavailable,
     "Kafka at {servers} broke off with this producer: {reason}",
@@ -74,16 +74,9 @@ _FORGOTTEN = _Said(
 )
 
 _BY_CODE = {
-    KafkaError._TRANSPORT: _UNREACHABLE,
-    KafkaError._ALL_BROKERS_DOWN: _UNREACHABLE,
-    KafkaError._RESOLVE: _UNREACHABLE,
-    KafkaError._TIMED_OUT: _UNREACHABLE,
-    KafkaError.REQUEST_TIMED_OUT: _UNREACHABLE,
+    **dict.fromkeys(UNREACHABLE, _UNREACHABLE),
     KafkaError._SSL: _SSL,
-    KafkaError._AUTHENTICATION: _NOT_WE,
-    KafkaError.SASL_AUTHENTICATION_FAILED: _NOT_WE,
-    KafkaError.UNSUPPORTED_SASL_MECHANISM: _NOT_WE,
-    KafkaError.ILLEGAL_SASL_STATE: _NOT_WE,
+    **dict.fromkeys(NOT_ACCEPTED, _NOT_ACCEPTED),
     **dict.fromkeys(MISSING, _MISSING),
     KafkaError.TOPIC_AUTHORIZATION_FAILED: _Said(
         SinkUnavailable,
@@ -107,12 +100,7 @@ _BY_CODE = {
         "a broker cannot store {topic}: {reason}",
         "free space on the broker's disk or mend it; delivery then goes on by itself",
     ),
-    KafkaError._INVALID_ARG: _Said(
-        SinkMisconfigured, "librdkafka does not take this sink's configuration: {reason}", "correct sink.settings"
-    ),
-    KafkaError._CONFLICT: _Said(
-        SinkMisconfigured, "librdkafka does not take this sink's configuration: {reason}", "correct sink.settings"
-    ),
+    **dict.fromkeys(BAD_SETTINGS, _BAD_SETTINGS),
     KafkaError.UNSUPPORTED_VERSION: _Said(
         SinkMisconfigured,
         "the brokers of {servers} are too old: {reason}",
@@ -131,13 +119,14 @@ def translate(error: KafkaError, servers: str, topic: str = "", user: str = "") 
             f"{topic} refused a batch for one of its events: {reason(error)}",
             "nothing to do: the events are delivered again one by one, and the one is found",
         )
-    if key := unusable_file(error):
+    if unusable := unusable_file(error):
+        key, why = unusable
         return SinkMisconfigured(
-            f"the file of sink.{key} cannot be used: {reason(error).partition(' failed: ')[2]}",
+            f"the file of sink.{key} cannot be used: {why}",
             f"let sink.{key} be the path of a PEM file that tailrace can read"
             + (", the private key of sink.tls.cert" if key == "tls.key" else ""),
         )
-    said = _NO_TOKEN if NO_TOKEN in error.str() else _BY_CODE.get(error.code(), _FORGOTTEN)
+    said = _NO_TOKEN if lacks_token(error) else _BY_CODE.get(error.code(), _FORGOTTEN)
     values = {"topic": topic or "asked for", "servers": servers, "reason": reason(error)}
     return said.kind(said.cause.format(**values), _filled(said.hint, servers, topic, user))
 

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from offsets.kafka_client import reason
+from offsets.kafka_codes import reason
 from offsets.kafka_producers import REPORTS_S, end
 from offsets.kafka_reports import Reports
 from offsets.kafka_transactions import FENCED, Transactions

@@ -126,6 +126,7 @@ def kafka(kafka_server: str) -> Iterator[Kafka]:
     cluster = Kafka(kafka_server)
     yield cluster
     cluster.drop()
+    cluster.close()
 
 
 OwnKafkaFactory = Callable[..., OwnKafka]

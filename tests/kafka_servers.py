@@ -245,6 +245,9 @@ class Kafka:
         """All that the topic holds now, in the order of (partition, offset)."""
         return read_topic(self.client, topic, isolation)
 
+    def close(self) -> None:
+        self.admin.__exit__(None, None, None)
+
     def drop(self) -> None:
         """Leave no topic behind on a cluster that other tests share."""
         if ours := [name for name in self.topics() if name.startswith(self.prefix)]:
@@ -260,6 +263,7 @@ class OwnKafka(Kafka):
         super().__init__(server.bootstrap)
 
     def remove(self) -> None:
+        self.close()
         self.server.remove()
 
 

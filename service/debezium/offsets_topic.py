@@ -12,10 +12,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from offsets.debezium import DebeziumOffset, decode
 from offsets.errors import OffsetStoreFailed, OffsetUnreadable
+from offsets.kafka_codes import MISSING, reason
 
 ANSWER_TIMEOUT_S = 30.0
-
-_MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.TOPIC_EXCEPTION)
 
 Pair = tuple[bytes | None, bytes | None]
 
@@ -59,7 +58,7 @@ def _pairs(consumer: Consumer, topic: str) -> Iterator[Pair]:
 
 
 def _translated(error: KafkaError, topic: str) -> OffsetUnreadable | OffsetStoreFailed:
-    if error.code() in _MISSING:
+    if error.code() in MISSING or error.code() == KafkaError.TOPIC_EXCEPTION:
         return OffsetUnreadable(
             f"there is no topic {topic}",
             "name the one of offset.storage.topic in the Connect worker's configuration, often connect-offsets",
@@ -71,5 +70,5 @@ def _translated(error: KafkaError, topic: str) -> OffsetUnreadable | OffsetStore
             f" --topic {topic}",
         )
     return OffsetStoreFailed(
-        f"the topic {topic} cannot be read: {error.str()}", "see whether its partitions have a leader, and try again"
+        f"the topic {topic} cannot be read: {reason(error)}", "see whether its partitions have a leader, and try again"
     )

@@ -79,7 +79,7 @@ def _freeze_broker(patch: pytest.MonkeyPatch, folder: Path) -> None:
         patch.undo()
 
     patch.setattr(KafkaSink, "close", close_and_thaw)
-    patch.setattr("sinks.kafka_cluster.ANSWER_TIMEOUT_S", 1.0)
+    patch.setattr("offsets.kafka_questions.ANSWER_TIMEOUT_S", 1.0)
     broker().server.signal(signal.SIGSTOP)
 
 

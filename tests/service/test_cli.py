@@ -121,3 +121,14 @@ def test_an_offset_store_of_somebody_elses_is_found_and_used(tailrace: Tailrace,
     done = tailrace("run", tailrace.write(connector), "--until-caught-up")
     assert done.returncode == exits.DONE, done.stderr
     assert diary.read_text() == "shop held\n"
+
+
+def test_a_connector_that_runs_does_not_begin_anew_where_its_offset_was_lost(
+    tailrace: Tailrace, standin: dict[str, Any]
+) -> None:
+    standin["source"]["does"] = "flaky"
+    offsets = {"type": "standin", "diary": str(tailrace.folder / "held"), "forgets": True}
+    done = tailrace("run", tailrace.write({**standin, "offsets": offsets}), "--until-caught-up")
+    assert done.returncode == exits.FATAL
+    assert "has lost the offset of connector shop, which it had a moment ago" in done.stderr
+    assert "start the connector again" in done.stderr

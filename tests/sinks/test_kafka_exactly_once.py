@@ -134,6 +134,22 @@ def test_an_event_that_is_refused_for_good_is_found_and_the_others_are_seen_once
     assert numbers(kafka.read(small)) == [n for n in range(30) if n != 20]
 
 
+def test_a_copied_row_is_not_taken_for_another_of_its_place_and_size_that_was_refused(kafka: Kafka) -> None:
+    small = f"{kafka.prefix}_small"
+    kafka.create_topic(small, max_message_bytes="1500")
+    large, shrinks = (
+        change(small, n, f"row {n}".encode(), value)._replace(id=(7, 1))
+        for n, value in enumerate((Random(1).randbytes(10_000), bytes(10_000)))
+    )
+    refused: list[Event] = []
+    with suppress(SinkUnavailable), joined(kafka, settings={"batch.size": 1000}) as pair:
+        write_all(pair, [large], refused)
+    with joined(kafka, settings={"batch.size": 1000}) as pair:
+        write_all(pair, [shrinks, large], refused)
+    assert refused == [large]
+    assert [record.key for record in kafka.read(small)] == [shrinks.key]
+
+
 def write_all(pair: Pair, events: list[Event], refused: list[Event]) -> None:
     """What is rejected is put aside, as `errors.rejected` may say."""
     rest = events

@@ -103,12 +103,13 @@ class StandinSource:
 
 
 class StandinStoreConfig(BaseModel):
-    """`diary` gets a line for every connector that is held."""
+    """`diary` gets a line for every connector that is held; with `forgets` only the first one has an offset."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["standin"]
     diary: Path
+    forgets: bool = False
 
 
 class StandinStore(MemoryStore):
@@ -117,7 +118,10 @@ class StandinStore(MemoryStore):
     def __init__(self, config: StandinStoreConfig) -> None:
         super().__init__()
         self._diary = config.diary
+        self._forgets = config.forgets
 
     def hold(self, connector: str) -> None:
         with self._diary.open("a") as diary:
             diary.write(f"{connector} held\n")
+        if self._forgets and self._diary.read_text().count(" held") == 1:
+            self.save(connector, Position(1, "0/1", '{"type": "standin"}'), {})
