@@ -20,6 +20,7 @@ from sinks.kafka_config import KafkaConfig
 from tests.conftest import OwnKafkaFactory
 from tests.kafka_servers import Kafka
 from tests.rigs import free_port
+from tests.servers import until
 from tests.sinks.events import SCHEMAS, batch
 from tests.sinks.kafka import change, changes, numbers, opened
 
@@ -88,7 +89,10 @@ def test_nothing_is_left_of_what_never_reached_a_broker() -> None:
 
 
 @pytest.mark.kafka
-def test_a_frozen_broker_keeps_no_transaction_from_being_closed(own_kafka: OwnKafkaFactory) -> None:
+def test_a_frozen_broker_keeps_no_transaction_from_being_closed(
+    own_kafka: OwnKafkaFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offsets.kafka_transactions.ABORT_S", 1.0)
     kafka = own_kafka()
     kafka.create_topic("orders")
     config = KafkaConfig(bootstrap_servers=kafka.bootstrap, exactly_once=True)
@@ -112,6 +116,12 @@ def test_a_frozen_broker_keeps_no_transaction_from_being_closed(own_kafka: OwnKa
         assert not closes.is_alive()
     finally:
         kafka.server.signal(signal.SIGCONT)
-    with closing(KafkaStore(place)) as opened_next:
-        opened_next.hold("shop")
+
+    def opens() -> bool:
+        with suppress(OffsetError), closing(KafkaStore(place)) as store:
+            store.hold("shop")
+            return True
+        return False
+
+    until(opens, "the next runner has it", timeout_s=120)
     assert numbers(kafka.read("orders")) == []
