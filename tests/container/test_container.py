@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -149,8 +148,8 @@ def test_the_container_is_not_root_and_says_that_it_is_alive(container: Containe
     image = json.loads(container.engine("inspect", "--format", "{{json .Config}}", container.name))
     word, *check = image["Healthcheck"]["Test"]
     assert word == "CMD"
-    said = partial(container.engine, "exec", container.name, *check, check=False)
-    until(lambda: "is alive" in said(), "it is alive", PATIENCE_S)
+    asked = ("exec", container.name, *check)
+    until(lambda: "is alive" in container.engine(*asked, check=False), "it is alive", PATIENCE_S)
 
 
 def test_the_image_is_the_command(engine: Engine) -> None:
