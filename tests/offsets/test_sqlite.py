@@ -144,7 +144,7 @@ def test_a_damaged_page_is_reported_with_the_file_and_never_read_as_no_offset(tm
 
 def test_connectors_that_save_at_the_same_time_wait_for_each_other(store: SqliteStore) -> None:
     # SQLite gives the lock to whoever asks when it is free, which behind a slow disk is hardly ever without a pause.
-    command = [sys.executable, "-c", SAVER, store.path.parent, "0.002"]
+    command = [sys.executable, "-c", SAVER, str(store.path.parent), "0.002"]
     saver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert saver.stdout is not None
     saver.stdout.readline()
