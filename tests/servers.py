@@ -39,7 +39,7 @@ def skip(reason: str) -> Any:
     pytest.skip(reason)
 
 
-def until(condition: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:
+def until(condition: Callable[[], Any], what: str, timeout_s: float = 180) -> Any:
     """The first true value of `condition`; fails the test where `what` does not come about."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
