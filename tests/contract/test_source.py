@@ -29,12 +29,6 @@ def identities(read: Reading) -> list[tuple[Any, ...]]:
     return [(event.topic, event.key, event.id) for event in read.events]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class SourceSuite:
     """Each engine's class gives the fixture `engine`."""
 
@@ -455,11 +449,13 @@ class SourceSuite:
             assert [after["id"] for after in read.afters() + again.afters()] == [1, 2]
 
     def test_a_server_that_is_not_there_may_be_tried_again(self, shop: Shop) -> None:
-        with (
-            pytest.raises(SourceError, match=r"127\.0\.0\.1") as unreachable,
-            shop.reading(host="127.0.0.1", port=free_port()),
-        ):
-            pass
+        with socket.socket() as taken:  # by one who does not listen, so that no server gets the port meanwhile
+            taken.bind(("127.0.0.1", 0))
+            with (
+                pytest.raises(SourceError, match=r"127\.0\.0\.1") as unreachable,
+                shop.reading(host="127.0.0.1", port=taken.getsockname()[1]),
+            ):
+                pass
         assert unreachable.value.retryable and unreachable.value.hint
 
     def test_closing_is_harmless_before_opening_and_twice_after_it(self, shop: Shop) -> None:
