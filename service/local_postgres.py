@@ -111,7 +111,7 @@ class LocalPostgres:
         )
         password_file.unlink()
 
-    def start(self, timeout_s: float = 60) -> None:
+    def start(self, timeout_s: float = 180) -> None:
         """Return when the server accepts connections. Raises PostgresFailed."""
         deadline = time.monotonic() + timeout_s
         self._launch()
@@ -126,7 +126,7 @@ class LocalPostgres:
                 raise PostgresFailed(f"postgres did not answer within {timeout_s:g} s", f"read {self.log}")
             time.sleep(0.02)
 
-    def stop(self, mode: StopMode = "fast", timeout_s: float = 60) -> None:
+    def stop(self, mode: StopMode = "fast", timeout_s: float = 180) -> None:
         """Ask the server to end and wait for it; harmless where none runs."""
         if self._process is None:
             return

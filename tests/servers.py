@@ -268,7 +268,7 @@ class Running:
         """SIGTERM to the command alone, as a container's engine does."""
         self.process.terminate()
 
-    def wait(self, timeout_s: float = 60) -> int:
+    def wait(self, timeout_s: float = 180) -> int:
         """The exit code."""
         try:
             return self.process.wait(timeout_s)
@@ -279,7 +279,7 @@ class Running:
         self.terminate()
         return self.wait()
 
-    def wait_for(self, text: str, timeout_s: float = 60) -> None:
+    def wait_for(self, text: str, timeout_s: float = 180) -> None:
         """Until `text` stands in the command's output; fails where the command ends before."""
 
         def said() -> bool:
@@ -330,7 +330,7 @@ class Tailrace:
         self._started.append(running)
         return running
 
-    def __call__(self, *arguments: str | Path, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str | Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         running = self.start(*arguments)
         code = running.wait(timeout_s)
         return subprocess.CompletedProcess(running.process.args, code, running.stdout, running.stderr)

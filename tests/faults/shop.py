@@ -106,7 +106,7 @@ class MysqlShop(BaseShop[MysqlDatabase]):
     """On MySQL or MariaDB."""
 
 
-def told_by(running: Running, timeout_s: float = 60) -> Told:
+def told_by(running: Running, timeout_s: float = 180) -> Told:
     """Wait for the end of a command that must fail, and read what it says about it."""
     code = running.wait(timeout_s)
     assert "Traceback" not in running.stderr, running.stderr
