@@ -30,6 +30,7 @@ HOT = [
     "connectors/mysql/vector.py",
     "connectors/mysql/xa.py",
     "connectors/postgres/arrays.py",
+    "connectors/postgres/decoder.py",
     "connectors/postgres/envelope.py",
     "connectors/postgres/pgoutput.py",
     "connectors/postgres/scalars.py",
