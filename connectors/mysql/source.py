@@ -77,6 +77,7 @@ class MysqlSource:
         self._received: Iterator[bytes] = iter(())
         self._copied: Copied[CapturedTable] | None = None
         self._has_read_all = False
+        self._owes_position = False  # for events that went without one
         self._to_close = ExitStack()
 
     @staticmethod
@@ -218,6 +219,7 @@ class MysqlSource:
         if self._decoder.is_unsure:
             return None
         due = self._is_new or self._snapshot.has_noted or self._has_shapes()
+        due |= self._owes_position and not self._decoder.inside
         due |= not caught_up and self.caught_up()
         due |= time.monotonic() - self._idle_at >= IDLE_CHECKPOINT_S
         return self._batch(size, {}) if self._changes.events or due else None
@@ -249,6 +251,7 @@ class MysqlSource:
             self._returned = end
             self._idle_at = time.monotonic()
             self._is_new = False
+        self._owes_position = position is None and (self._owes_position or bool(events))
         return Batch(events, position, size, progress) if events or position else None
 
     def _has_shapes(self) -> bool:

@@ -74,6 +74,7 @@ class PostgresSource:
         self._received = self._sent = self._returned_lsn = 0
         self._status_at = self._idle_at = self._discover_at = 0.0
         self._reply_asked = False
+        self._owes_position = False  # for events that went without one
         self._known: set[tuple[int, str]] = set()
         self._left_out: set[int] = set()
 
@@ -153,6 +154,7 @@ class PostgresSource:
         marked = bool(self._decoder.marks)
         size = self._decode_frames(min(timeout_s, READING_S) if self._snapshot.is_reading else timeout_s)
         due = self._is_new or self._snapshot.has_noted or (marked and not self._decoder.marks)
+        due |= self._owes_position and not self._decoder.inside
         due |= time.monotonic() - self._idle_at >= IDLE_CHECKPOINT_S
         return self._batch(size, {}) if self._decoder.events or due else None
 
@@ -174,6 +176,7 @@ class PostgresSource:
             self._returned_lsn = end_lsn
             self._idle_at = time.monotonic()
             self._is_new = False
+        self._owes_position = position is None and (self._owes_position or bool(events))
         return Batch(events, position, size, progress) if events or position else None
 
     def _decode_frames(self, timeout_s: float) -> int:

@@ -151,6 +151,20 @@ class SourceSuite:
             ids = [event.id for event in read.events]
             assert ids == sorted(set(ids))
 
+    def test_a_commit_that_comes_alone_gives_what_came_before_it_a_position_at_once(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for source in ("connectors.postgres.source", "connectors.mysql.source"):
+            monkeypatch.setattr(f"{source}.BATCH_BYTES", 1)
+            monkeypatch.setattr(f"{source}.IDLE_CHECKPOINT_S", 10_000.0)
+        shop.engine.execute("create table t (id int primary key)")
+        with shop.reading(snapshot="never") as read:
+            read.catch_up()
+            shop.insert("t", [(1,), (2,)])
+            read.read_until(2)
+            assert read.batches[-1].position is None
+            until(lambda: read.batches[-1].position or (read.read() and False), "the position behind the transaction")
+
     def test_a_position_comes_only_with_whole_transactions(self, shop: Shop) -> None:
         shop.engine.execute("create table t (id int primary key, v text)")
         with shop.reading(snapshot="never") as read:
