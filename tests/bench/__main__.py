@@ -5,8 +5,6 @@ Prints a table and writes it, with more, to bench-output/ as JSON. docs/benchmar
 
 import argparse
 import json
-import os
-import platform
 import signal
 import sys
 import tempfile
@@ -18,10 +16,10 @@ from rich.console import Console
 
 from service.local_postgres import LocalPostgres
 from tests import mysql_servers
-from tests.bench import mysql, workload
+from tests.bench import kafka, mysql, workload
 from tests.bench.drain import PUBLICATION
 from tests.bench.measure import Address, BenchFailed
-from tests.bench.report import PostgresReport, Report
+from tests.bench.report import PostgresReport, Report, about
 from tests.bench.stages import Bench
 from tests.servers import VERSIONS, find_programs
 
@@ -29,6 +27,7 @@ STAGES = ("batches", "snapshot", "singles", "big", "latency")
 SOURCES = (*mysql_servers.BY_NAME, *(f"postgres{version}" for version in VERSIONS))
 ROWS_PER_TRANSACTION = 1000
 LATENCY_ROWS_PER_S = 1000
+RATES = (1000, 10_000)
 
 SETTINGS = {
     "max_wal_size": "32GB",  # no checkpoint, no vacuum and no time-out in the middle of a measurement
@@ -57,7 +56,8 @@ def main() -> int:
 
 def _measure(given: argparse.Namespace, console: Console) -> Report:
     if not given.source.startswith("postgres"):
-        return mysql.measure(given, console.print)
+        into = kafka.measure_mysql if given.sink == "kafka" else mysql.measure
+        return into(given, console.print)
     version = int(given.source.removeprefix("postgres"))
     bin_dir = find_programs(version)
     if bin_dir is None:
@@ -72,21 +72,14 @@ def _measure(given: argparse.Namespace, console: Console) -> Report:
             server.remove()
 
 
-def _measure_postgres(given: argparse.Namespace, address: Address, console: Console) -> PostgresReport:
+def _measure_postgres(given: argparse.Namespace, address: Address, console: Console) -> Report:
     with psycopg.connect(address.dsn, autocommit=True) as admin:
         admin.execute(workload.SCHEMA)
         admin.execute(f"create publication {PUBLICATION} for table {workload.TABLE}")
+        if given.sink == "kafka":
+            return kafka.measure_postgres(given, address, admin, console.print)
         bench = Bench(address, admin, console.print)
-        report = PostgresReport(
-            {
-                "postgres": admin.info.parameter_status("server_version"),
-                "python": platform.python_version(),
-                "machine": platform.machine(),
-                "cores": os.cpu_count(),
-                "load_before": os.getloadavg()[0],
-                "began_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-        )
+        report = PostgresReport(about(postgres=admin.info.parameter_status("server_version")))
         stages = given.stages
         if "batches" in stages:
             report.streams("batches", bench.streams("batches", given.rows, ROWS_PER_TRANSACTION))
@@ -106,15 +99,23 @@ def _measure_postgres(given: argparse.Namespace, address: Address, console: Cons
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rows", type=int, default=500_000, help="a fifth of it in single-row transactions, six times "
-                        "as many in one transaction; default 500000")  # fmt: skip
+    parser.add_argument("--rows", type=int, help="in transactions of 1000; a fifth of it in single-row transactions, "
+                        "six times as many in one transaction; default 500000, into Kafka 3000000")  # fmt: skip
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="default: all")
     parser.add_argument("--output", type=Path, default=Path("bench-output"), help="the folder of the JSON file")
-    parser.add_argument("--latency-seconds", type=float, default=15)
+    parser.add_argument("--latency-seconds", type=float, help="default: 15, into Kafka 60")
+    parser.add_argument("--rates", nargs="+", type=int, default=RATES, help="rows/s of the latency into Kafka; "
+                        "default: 1000 10000")  # fmt: skip
+    parser.add_argument("--sink", choices=("discard", "kafka"), default="discard", help="kafka: a broker only, "
+                        "stages batches and, from Postgres, latency; default: discard, and files")  # fmt: skip
     parser.add_argument("--source", choices=SOURCES, default=SOURCES[-1], help="default: %(default)s")
     parser.add_argument("--engine", action=argparse.BooleanOptionalAction, default=True,
-                        help="MySQL only: Debezium's engine beside us, where a JDK is")  # fmt: skip
-    return parser.parse_args()
+                        help="MySQL and Kafka: Debezium's engine beside us, where a JDK is")  # fmt: skip
+    given = parser.parse_args()
+    rows, latency_seconds = (3_000_000, 60) if given.sink == "kafka" else (500_000, 15)
+    given.rows = given.rows or rows
+    given.latency_seconds = given.latency_seconds or latency_seconds
+    return given
 
 
 if __name__ == "__main__":

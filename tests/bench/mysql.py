@@ -1,14 +1,12 @@
 """The bench on MySQL and MariaDB: `mysqlbinlog --raw` and tailrace, and Debezium's engine where a JDK is."""
 
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +14,7 @@ import pymysql
 
 from tests.bench.drain import Drained
 from tests.bench.measure import BenchFailed, Measured, Running
-from tests.bench.report import Report, Row, dump
+from tests.bench.report import Report, Row, about, dump
 from tests.mysql_servers import BY_NAME, LocalMysql, MysqlDatabase
 from tests.oracle import oracle
 from tests.oracle.oracle import Oracle, Rated
@@ -109,14 +107,14 @@ class MysqlReport(Report):
             self._at_least(f"{row.name}, times Debezium's rate", TIMES_DEBEZIUM, times)
 
 
-def measure(given: Any, tell: Any) -> MysqlReport:
-    """Raises BenchFailed."""
+@contextmanager
+def serving(source: str) -> Iterator[tuple[LocalMysql, Path]]:
+    """A server, and the folder of a bench on it. Raises BenchFailed where Debezium's engine fails."""
     folder = Path(tempfile.mkdtemp(prefix="tailrace-bench-"))
-    server = LocalMysql(BY_NAME[given.source], SETTINGS)
+    server = LocalMysql(BY_NAME[source], SETTINGS)
     try:
         server.start()
-        with closing(MysqlBench(server, folder, tell, engine=given.engine)) as bench:
-            return _stages(given, bench)
+        yield server, folder
     except RuntimeError as error:
         raise BenchFailed(str(error)) from None
     finally:
@@ -124,17 +122,17 @@ def measure(given: Any, tell: Any) -> MysqlReport:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def measure(given: Any, tell: Any) -> MysqlReport:
+    """Raises BenchFailed."""
+    with (
+        serving(given.source) as (server, folder),
+        closing(MysqlBench(server, folder, tell, engine=given.engine)) as bench,
+    ):
+        return _stages(given, bench)
+
+
 def _stages(given: Any, bench: "MysqlBench") -> MysqlReport:
-    report = MysqlReport(
-        {
-            "server": f"{given.source} {bench.version()}",
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "cores": os.cpu_count(),
-            "load_before": os.getloadavg()[0],
-            "began_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-    )
+    report = MysqlReport(about(server=f"{given.source} {bench.version()}"))
     if "batches" in given.stages:
         report.streams("batches", bench.batches(given.rows))
     if "snapshot" in given.stages:
@@ -173,7 +171,7 @@ class MysqlBench:
 
     def batches(self, rows: int) -> Streams:
         """`rows` inserts in transactions of ROWS_PER_TRANSACTION."""
-        with _Place(self) as place:
+        with Place(self) as place:
             self._tell(f"batches: writing {rows} rows in transactions of {ROWS_PER_TRANSACTION}")
             self._fill(rows, ROWS_PER_TRANSACTION)
             return self._streams("batches", rows, place)
@@ -182,14 +180,14 @@ class MysqlBench:
         """`rows` updates of one row, each a transaction."""
         if self._full < rows:
             self._fill(rows, ROWS_PER_TRANSACTION)
-        with _Place(self) as place:
+        with Place(self) as place:
             self._tell(f"singles: updating {rows} rows one by one")
             self._database.execute(f"call touch(1, {rows})")
             return self._streams("singles", rows, place)
 
     def big_transaction(self, rows: int) -> Measured:
         """One transaction into the sink that drops everything."""
-        with _Place(self) as place:
+        with Place(self) as place:
             self._tell(f"big: writing {rows} rows in one transaction")
             self._fill(rows, rows)
             self._tell("big: tailrace")
@@ -243,7 +241,7 @@ class MysqlBench:
             engine.stop()
         return folder
 
-    def _streams(self, name: str, rows: int, place: "_Place") -> Streams:
+    def _streams(self, name: str, rows: int, place: "Place") -> Streams:
         self._tell(f"{name}: limit")
         first = self._binlog(place)
         self._tell(f"{name}: tailrace")
@@ -256,14 +254,18 @@ class MysqlBench:
         return Streams(rows, first, self._binlog(place), engine, run)
 
     def _run(self, state: Path | None, **source: Any) -> Measured:
+        measured = self._started(state, **source).finish()
+        if measured.seconds <= 0:
+            raise BenchFailed("a run stored no position behind its start")
+        return measured
+
+    def _started(self, state: Path | None, **source: Any) -> Running:
+        """From a copy of `state`."""
         self._runs += 1
         name = f"{NAME}{self._runs}"
         if state is not None:
             shutil.copytree(state, self._folder / f"{name}-state")
-        measured = self._start(self.connector(**(source or {"snapshot": "never"})), name).finish()
-        if measured.seconds <= 0:
-            raise BenchFailed(f"{name} stored no position behind its start")
-        return measured
+        return self._start(self.connector(**(source or {"snapshot": "never"})), name)
 
     def _start(self, connector: Mapping[str, Any], run: str) -> Running:
         self._end_readers()
@@ -297,7 +299,7 @@ class MysqlBench:
             )
         self._full = rows
 
-    def _binlog(self, place: "_Place") -> Drained:
+    def _binlog(self, place: "Place") -> Drained:
         program = self._server.program("mysqlbinlog" if self._database.flavor == "mysql" else "mariadb-binlog")
         target = self._folder / "raw"
         target.mkdir()
@@ -339,7 +341,7 @@ class MysqlBench:
         }
 
 
-class _Place:
+class Place:
     """The end of the log before a stage's rows, as each reader keeps it."""
 
     def __init__(self, bench: MysqlBench) -> None:
@@ -347,7 +349,7 @@ class _Place:
         self.state = bench.stored_state()
         self.file, self.pos = bench.place()
 
-    def __enter__(self) -> "_Place":
+    def __enter__(self) -> "Place":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,6 +1,9 @@
 """What was measured, beside the figures to reach: as a table, and as JSON."""
 
+import os
+import platform
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -42,6 +45,18 @@ class Target(NamedTuple):
     @property
     def met(self) -> bool:
         return self.measured <= self.target if self.at_most else self.measured >= self.target
+
+
+def about(**server: Any) -> dict[str, Any]:
+    """What is measured, and on what."""
+    return {
+        **server,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        "began_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 class Report:

@@ -168,8 +168,10 @@ class Bench:
         if events != rows:
             raise BenchFailed(f"{name} delivered {events} events for {rows} rows")
 
-    def _write(self, first: int, rows_per_s: int, seconds: float) -> "subprocess.Popen[bytes]":
-        arguments = [self._address.dsn, str(first), str(rows_per_s), str(seconds)]
+    def _write(
+        self, first: int, rows_per_s: int, seconds: float, per_transaction: int = 1
+    ) -> "subprocess.Popen[bytes]":
+        arguments = [self._address.dsn, str(first), str(rows_per_s), str(seconds), str(per_transaction)]
         command = [sys.executable, "-m", "tests.bench.workload", *arguments]
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
 

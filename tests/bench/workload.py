@@ -1,8 +1,8 @@
 """The table that is measured, and what is written to it. All rows are made by the server.
 
-    python -m tests.bench.workload DSN FIRST_ID ROWS_PER_S SECONDS
+    python -m tests.bench.workload DSN FIRST_ID ROWS_PER_S SECONDS ROWS_PER_TRANSACTION
 
-writes single-row transactions at a steady rate, and prints how many.
+writes transactions at a steady rate, and prints how many rows.
 """
 
 import sys
@@ -51,22 +51,25 @@ def load(connection: psycopg.Connection[Any], first: int, rows: int, per_transac
     """)
 
 
-def write_steadily(dsn: str, first: int, rows_per_s: int, seconds: float) -> int:
-    """Single-row transactions of several sessions, each at its time; how many were written."""
-    rows = int(rows_per_s * seconds)
+def write_steadily(dsn: str, first: int, rows_per_s: int, seconds: float, per_transaction: int = 1) -> int:
+    """Transactions of several sessions, each at its time; how many rows were written."""
+    transactions_per_s = rows_per_s / per_transaction
+    transactions = int(transactions_per_s * seconds)
+    insert = f"insert into {TABLE} select {_ROW} from generate_series(%s::bigint, %s::bigint) i"
     started = time.monotonic()
 
     def write(nth: int) -> None:
         with psycopg.connect(dsn, autocommit=True) as connection:
-            for i in range(nth, rows, WRITERS):
-                time.sleep(max(0.0, started + i / rows_per_s - time.monotonic()))
-                connection.execute(f"insert into {TABLE} select {_ROW} from (select %s::bigint) one(i)", [first + i])
+            for i in range(nth, transactions, WRITERS):
+                time.sleep(max(0.0, started + i / transactions_per_s - time.monotonic()))
+                begin_id = first + i * per_transaction
+                connection.execute(insert, [begin_id, begin_id + per_transaction - 1])
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(write, range(WRITERS)))
-    return rows
+    return transactions * per_transaction
 
 
 if __name__ == "__main__":
-    _, address, first_id, rate, duration = sys.argv
-    print(write_steadily(address, int(first_id), int(rate), float(duration)))
+    _, address, first_id, rate, duration, together = sys.argv
+    print(write_steadily(address, int(first_id), int(rate), float(duration), int(together)))

@@ -105,8 +105,11 @@ class Rated(NamedTuple):
     cpu_us_per_event: float
 
 
-def rate(folder: Path, properties: Mapping[str, str], events: int, limit_s: int = 600) -> Rated:
-    """How fast the engine makes Avro of `events` events that nobody keeps. Raises RuntimeError with its log."""
+def rate(
+    folder: Path, properties: Mapping[str, str], events: int, limit_s: int = 600, bootstrap: str | None = None
+) -> Rated:
+    """How fast the engine makes Avro of `events` events that nobody keeps, or with `bootstrap`, until brokers have
+    acknowledged them. Raises RuntimeError with its log."""
     jars, java = engine()
     registry = _registry({})
     url = f"http://127.0.0.1:{registry.server_address[1]}"
@@ -114,6 +117,7 @@ def rate(folder: Path, properties: Mapping[str, str], events: int, limit_s: int 
     file = folder / "rate.properties"
     file.write_text("".join(f"{name}={value}\n" for name, value in {**properties, **dict.fromkeys(keys, url)}.items()))
     command = [java, "-Xmx2g", "-cp", jars, "Rate", str(file), str(events), str(limit_s)]
+    command += [bootstrap] if bootstrap else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     registry.shutdown()
     if done.returncode:
