@@ -8,6 +8,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HOT = [
+    "connectors/chunk.py",
     "connectors/mysql/changes.py",
     "connectors/mysql/charsets.py",
     "connectors/mysql/coordinates.py",
@@ -28,13 +29,13 @@ HOT = [
     "connectors/mysql/temporal.py",
     "connectors/mysql/vector.py",
     "connectors/mysql/xa.py",
-    "connectors/chunk.py",
-    "connectors/snapshot.py",
     "connectors/postgres/arrays.py",
+    "connectors/postgres/decoder.py",
     "connectors/postgres/envelope.py",
     "connectors/postgres/pgoutput.py",
     "connectors/postgres/scalars.py",
     "connectors/postgres/temporal.py",
+    "connectors/snapshot.py",
     "schema/change.py",
     "schema/encoder.py",
     "schema/reader.py",
@@ -53,10 +54,9 @@ class CompileHook(BuildHookInterface[Any]):
 
     def dependencies(self) -> list[str]:
         """The types of what the hot path imports come from the packages themselves."""
-        return ["mypy>=1.18", "setuptools>=70", "types-PyMySQL", *self._depends_on()] if self._asked else []
-
-    def _depends_on(self) -> list[str]:
-        return list(self.metadata.core.dependencies)
+        return (
+            ["mypy>=1.18", "setuptools>=70", "types-PyMySQL", *self.metadata.core.dependencies] if self._asked else []
+        )
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if not self._asked or version == "editable":

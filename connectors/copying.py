@@ -1,27 +1,11 @@
 """What an engine does for the copy of its tables: its queries, and what their rows mean."""
 
-from collections import Counter
 from collections.abc import Iterator
 from enum import Enum, auto
-from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from connectors.chunk import Captured, Progress, Read, TableId
 from schema.change import Value
-
-
-class Places:
-    """`DeadLetter.position` of copied rows, which have none in the log: ``copy/``, a digest of what was read, and which
-    of the rows that look the same it is.
-    """
-
-    def __init__(self) -> None:
-        self._seen: Counter[str] = Counter()
-
-    def next(self, raw: bytes) -> str:
-        digest = blake2b(raw, digest_size=8).hexdigest()
-        self._seen[digest] += 1
-        return f"copy/{digest}/{self._seen[digest]}"
 
 
 class TableName(Protocol):

@@ -96,6 +96,11 @@ def id_at(place: str) -> tuple[int, int]:
     return int(order), int(nth)
 
 
+def row_of(key: bytes | None) -> bytes | None:
+    """The row that a key in wire bytes names. A new version of the key's schema is another id before the same row."""
+    return key[5:] if key is not None and len(key) > 5 and not key[0] else key
+
+
 class Batch(NamedTuple):
     """Events in commit order.
 

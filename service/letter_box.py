@@ -1,17 +1,14 @@
 """The dead letters of one connector while it runs: put aside up to a limit, kept in order, published."""
 
-from operator import itemgetter
 from typing import cast
 
 import structlog
 
-from schema.event import DeadLetter, Event, place_of
+from schema.event import DeadLetter, Event, place_of, row_of
 from service.dead_letters import DeadLetters, Limits
 from sinks.base import LetterSink, Sink
 
 log = structlog.get_logger("tailrace")
-
-_KEY = itemgetter(Event._fields.index("key"))
 
 
 class LetterBox:
@@ -27,9 +24,9 @@ class LetterBox:
         self._letters = letters
         self._limits = limits
         self._topic = topic
-        self._open: dict[bytes | None, set[str]] = {}  # topics, by key, of letters that no later event supersedes
+        self._open: dict[bytes | None, set[tuple[str, bytes]]] = {}  # topics and keys, by row, of letters that are open
         for letter_topic, key in letters.open_keys(connector):
-            self._open.setdefault(key, set()).add(letter_topic)
+            self._open.setdefault(row_of(key), set()).add((letter_topic, key))
         self._may_publish = True
         self._written: list[int] = []  # published, but not noted yet
         self._came_again: list[int] = []  # and was accepted, but no checkpoint has covered that yet
@@ -38,14 +35,14 @@ class LetterBox:
         """Durable on return. Raises TooManyDeadLetters, OffsetStoreFailed."""
         self._letters.add(self._connector, letter, self._limits)
         if letter.is_event and letter.key is not None:
-            self._open.setdefault(letter.key, set()).add(letter.topic)
+            self._open.setdefault(row_of(letter.key), set()).add((letter.topic, letter.key))
         self._may_publish = True
         log.warning(f"dead letter: {letter.error}", table=letter.table, position=letter.position)
 
     def meet(self, events: list[Event]) -> None:
         """Events that are about to be written. A letter that one of them supersedes is marked before any reader can
         see that event; so a letter that is not marked can be replayed in order."""
-        if self._open and not self._open.keys().isdisjoint(map(_KEY, events)):
+        if self._open and not self._open.keys().isdisjoint(row_of(event.key) for event in events):
             self._supersede(events)
 
     def publish(self, sink: Sink) -> None:
@@ -70,12 +67,12 @@ class LetterBox:
     def _supersede(self, events: list[Event]) -> None:
         later: list[tuple[str, str, bytes]] = []
         for event in events:
-            topics = self._open.get(event.key)
-            if event.key is None or topics is None or event.topic not in topics:
-                continue
-            later.append((place_of(event), event.topic, event.key))
-            topics.discard(event.topic)
-            if not topics:
-                del self._open[event.key]
+            row = row_of(event.key)
+            waiting = self._open.get(row, set())
+            met = {(topic, key) for topic, key in waiting if topic == event.topic}
+            later += [(place_of(event), topic, key) for topic, key in met]
+            if met and not waiting - met:
+                del self._open[row]
+            waiting -= met
         if later:
             self._came_again += self._letters.supersede(self._connector, later)

@@ -83,7 +83,7 @@ class LocalMysql:
         (self.data / "mysql").mkdir(parents=True)
         self._run(["--bootstrap", "--log-warnings=0", "--max-allowed-packet=8M"], b"".join(self._system_tables()))
 
-    def start(self, timeout_s: float = 60) -> None:
+    def start(self, timeout_s: float = 180) -> None:
         """Return when the server accepts connections. Raises MysqlFailed."""
         settings = {**_SETTINGS, **(_MYSQL_SETTINGS if self.program.flavor == "mysql" else {})}
         places = {"port": str(self.port), "socket": str(self.folder / "socket"), "pid-file": str(self.folder / "pid")}

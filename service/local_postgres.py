@@ -74,6 +74,7 @@ class LocalPostgres:
         self.port = _free_port()
         self._as_user: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_bytes = 0  # before the last start
         self.folder.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             user = pwd.getpwnam(SERVER_USER)
@@ -110,14 +111,14 @@ class LocalPostgres:
         )
         password_file.unlink()
 
-    def start(self, timeout_s: float = 60) -> None:
+    def start(self, timeout_s: float = 180) -> None:
         """Return when the server accepts connections. Raises PostgresFailed."""
         deadline = time.monotonic() + timeout_s
         self._launch()
         while not self._ready():
             if self._process is None:
                 # After a kill the last of the old server's processes may still hold its shared memory.
-                if time.monotonic() > deadline or "shared memory block" not in self._last_words():
+                if time.monotonic() > deadline or b"shared memory block" not in self._said():
                     raise PostgresFailed(f"postgres ended at its start: {self._last_words()}", f"read {self.log}")
                 self._launch()
             elif time.monotonic() > deadline:
@@ -125,7 +126,7 @@ class LocalPostgres:
                 raise PostgresFailed(f"postgres did not answer within {timeout_s:g} s", f"read {self.log}")
             time.sleep(0.02)
 
-    def stop(self, mode: StopMode = "fast", timeout_s: float = 60) -> None:
+    def stop(self, mode: StopMode = "fast", timeout_s: float = 180) -> None:
         """Ask the server to end and wait for it; harmless where none runs."""
         if self._process is None:
             return
@@ -175,6 +176,7 @@ class LocalPostgres:
         settings = {**self.settings, "port": str(self.port), "unix_socket_directories": str(self.folder)}
         options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
         with self.log.open("ab") as log:
+            self._log_bytes = log.tell()
             self._process = subprocess.Popen(
                 [self.bin_dir / "postgres", "-D", self.data, *options],
                 cwd=self.folder,
@@ -195,6 +197,12 @@ class LocalPostgres:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             return len(lines) >= 8 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
         return False
+
+    def _said(self) -> bytes:
+        """Since the last start; what is left of the server before it may speak, too."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_bytes)
+            return log.read()
 
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-20:]

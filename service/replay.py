@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from offsets.position import Offset
 from schema.decode import Decoder
 from schema.errors import SchemaError
-from schema.event import Batch, StoredLetter, id_at
+from schema.event import Batch, StoredLetter, id_at, row_of
 from schema.registry import Registry
 from service import config
 from service.dead_letters import DeadLetters
@@ -46,7 +46,7 @@ def plan(letters: Sequence[StoredLetter], chosen: set[int], offset: Offset | Non
     last: dict[tuple[str, bytes], StoredLetter] = {}  # of each key, but for those that are superseded
     waiting: dict[tuple[str, bytes], StoredLetter] = {}  # the first of each key that could be delivered later
     for letter in letters:
-        topic, key = letter.dead.topic, letter.dead.key
+        topic, key = letter.dead.topic, row_of(letter.dead.key)
         obstacle = _obstacle(letter, offset, row_now)
         if key is not None and letter.dead.is_event and letter.superseded_by is None:
             obstacle = obstacle or _order(letter, last.get((topic, key)), waiting.get((topic, key)), row_now)
@@ -175,4 +175,5 @@ def hand_over(sink: Sink, letters: Sequence[StoredLetter]) -> list[Staying]:
 
 
 def _same_key(one: StoredLetter, other: StoredLetter) -> bool:
-    return one.dead.key is not None and (one.dead.topic, one.dead.key) == (other.dead.topic, other.dead.key)
+    row = row_of(one.dead.key)
+    return row is not None and (one.dead.topic, row) == (other.dead.topic, row_of(other.dead.key))

@@ -3,6 +3,7 @@
 Source: Hohpe and Woolf, Enterprise Integration Patterns, "Claim Check".
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -112,8 +113,13 @@ def _sized(parts: tuple[bytes, ...]) -> Iterator[bytes]:
 
 def _write_whole(path: Path, content: bytes) -> None:
     hidden = path.with_name(f".{path.name}")
-    with hidden.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    hidden.rename(path)
+    with hidden.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # another runner may be at the same event
+        if path.exists():
+            hidden.unlink(missing_ok=True)
+        else:
+            file.truncate(0)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            hidden.rename(path)

@@ -23,6 +23,10 @@ _NOW = {
     errno.EDQUOT: ("the disk quota is used up", "raise the quota or free space; delivery then goes on by itself"),
     errno.EROFS: ("the file system is read-only", "mount it writable, and look for disk errors in the system's log"),
     errno.ENOENT: ("it was removed or moved while in use", "put it back, or let the next attempt make it anew"),
+    errno.EAGAIN: (
+        "another process is writing the same file",
+        "let one runner of the connector go on; it is tried again",
+    ),
     errno.EMFILE: ("too many open files", "raise the limit on open files (ulimit -n) above the number of tables"),
 }
 

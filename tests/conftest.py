@@ -72,6 +72,13 @@ def own_postgres(tmp_path: Path) -> Iterator[OwnPostgresFactory]:
         own.remove()
 
 
+@pytest.fixture(autouse=True)
+def whole_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stalls for a moment cuts no small transaction into two batches, the first without a position."""
+    for source in ("connectors.postgres.source", "connectors.mysql.source"):
+        monkeypatch.setattr(f"{source}.LINGER_INSIDE_S", 5.0)
+
+
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connectors.snapshot.CHUNK_FIRST_ROWS", 50)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pymysql
 
-from tests.servers import PASSWORD_VARIABLE, ROOT, Rung, docker_answers, skip, until
+from tests.servers import PASSWORD_VARIABLE, ROOT, Rung, docker_answers, is_gone, skip, until
 
 PROGRAMS = Path(os.environ.get("TAILRACE_TEST_SERVERS") or Path.home() / ".cache" / "tailrace-servers")
 
@@ -95,8 +95,9 @@ class LocalMysql:
         os.kill(int((self.folder / "server.pid").read_text()), signum)
 
     def kill(self) -> None:
+        pid = int((self.folder / "server.pid").read_text())
         self.signal(signal.SIGKILL)
-        until(lambda: not self._lives(), "the killed server is gone")
+        until(lambda: is_gone(pid), "the killed server is gone")
         # Where nobody reaps the dead process, MySQL believes that it still holds the socket.
         (self.folder / "server.sock.lock").unlink(missing_ok=True)
 
@@ -192,6 +193,17 @@ class MysqlDatabase:
             cursor.execute(sql, values or None)
             return list(cursor.fetchall()) if cursor.description else []
 
+    def rotate(self) -> None:
+        """Go on in a new binlog. MariaDB marks it as all that a recovery needs, at once or some transactions later.
+
+        Until then it keeps the files before; and the mark must not come between a test's transactions.
+        """
+        self.execute("flush binary logs")
+        if self.flavor == "mariadb":
+            [(file, *_)] = self.execute("show master status")
+            events = f"show binlog events in '{file}'"
+            until(lambda: ("Binlog_checkpoint", file) in ((row[2], row[5]) for row in self.execute(events)), "the mark")
+
     def connector(
         self, name: str = "shop", *, source: Mapping[str, Any] | None = None, **sections: Any
     ) -> dict[str, Any]:
@@ -257,9 +269,17 @@ class OwnMysql(MysqlDatabase):
             )
             other.execute("start slave")
         other.name = self.name
-        until(lambda: other.execute(f"show databases like '{self.name}'"), "the replica has the database")
+        self.followed_by(other)
         other.admin.select_db(self.name)
         return other
+
+    def followed_by(self, replica: "OwnMysql") -> None:
+        """Wait until the replica has all that was committed here so far."""
+        executed, wait = ("gtid_binlog_pos", "master_gtid_wait('{}', 120)")
+        if self.flavor == "mysql":
+            executed, wait = ("gtid_executed", "wait_for_executed_gtid_set('{}', 120)")
+        [(gtids,)] = self.execute(f"select @@global.{executed}")
+        assert replica.execute(f"select {wait.format(gtids)}") == [(0,)], f"the replica lacks some of {gtids}"
 
     def remove(self) -> None:
         if self.admin.open:

@@ -39,7 +39,7 @@ def skip(reason: str) -> Any:
     pytest.skip(reason)
 
 
-def until(condition: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:
+def until(condition: Callable[[], Any], what: str, timeout_s: float = 180) -> Any:
     """The first true value of `condition`; fails the test where `what` does not come about."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
@@ -166,12 +166,19 @@ class Database:
         """Leave nothing behind on a server that other tests share: neither slots nor the database."""
         self.admin.close()
         with psycopg.connect(self._server_dsn, autocommit=True) as server:
-            until(lambda: _slots_dropped(server, self.name), f"the slots of {self.name} are dropped")
-            server.execute(SQL("drop database {} with (force)").format(Identifier(self.name)))
+            until(lambda: _dropped(server, self.name), f"{self.name} is dropped with its slots")
+
+
+def _dropped(server: psycopg.Connection[Any], database: str) -> bool:
+    """Try once; a connector that still runs may take its slot again meanwhile, or drop it, and sessions end slowly."""
+    with contextlib.suppress(psycopg.errors.ObjectInUse, psycopg.errors.UndefinedObject):
+        if _slots_dropped(server, database):
+            server.execute(SQL("drop database {} with (force)").format(Identifier(database)))
+            return True
+    return False
 
 
 def _slots_dropped(server: psycopg.Connection[Any], database: str) -> bool:
-    """Try once; a connector that still runs may have taken its slot again."""
     slots = server.execute(
         "select slot_name, active_pid from pg_replication_slots where database = %s", (database,)
     ).fetchall()
@@ -249,16 +256,19 @@ class Running:
 
     def kill(self) -> None:
         """kill -9 of every process below the command, which would drain when it is gone, then of the command."""
-        for pid in reversed(self.pids()):
+        self.process.send_signal(signal.SIGSTOP)  # or it may start another meanwhile
+        pids = self.pids()
+        for pid in reversed(pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+        until(lambda: all(is_gone(pid) for pid in pids), "the killed processes are gone")
 
     def terminate(self) -> None:
         """SIGTERM to the command alone, as a container's engine does."""
         self.process.terminate()
 
-    def wait(self, timeout_s: float = 60) -> int:
+    def wait(self, timeout_s: float = 180) -> int:
         """The exit code."""
         try:
             return self.process.wait(timeout_s)
@@ -269,18 +279,28 @@ class Running:
         self.terminate()
         return self.wait()
 
-    def wait_for(self, text: str, timeout_s: float = 60) -> None:
+    def wait_for(self, text: str, timeout_s: float = 180) -> None:
         """Until `text` stands in the command's output; fails where the command ends before."""
 
         def said() -> bool:
             ended = self.process.poll() is not None
-            if text in self.stderr or text in self.stdout:
+            # As bytes: what is written right now may end within a character.
+            if any(text.encode() in path.read_bytes() for path in (self._err, self._out)):
                 return True
             if ended:
                 pytest.fail(f"tailrace ended with {self.process.returncode} and never said {text!r}:\n{self.stderr}")
             return False
 
         until(said, f"tailrace says {text!r}", timeout_s)
+
+
+def is_gone(pid: int) -> bool:
+    """A zombie is, where none of its threads is left to hold files, locks and ports."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state in "ZX" and len(list(Path(f"/proc/{pid}/task").iterdir())) <= 1
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _descendants(pid: int) -> list[int]:
@@ -310,7 +330,7 @@ class Tailrace:
         self._started.append(running)
         return running
 
-    def __call__(self, *arguments: str | Path, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str | Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         running = self.start(*arguments)
         code = running.wait(timeout_s)
         return subprocess.CompletedProcess(running.process.args, code, running.stdout, running.stderr)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from connectors.copying import Places
+from connectors.aside import Aside
 from connectors.mysql import resultset, rows
 from connectors.mysql.copying import moved_key
 from connectors.mysql.json_diff import applied, partial_columns
@@ -14,7 +14,6 @@ from connectors.mysql.rows import Cell, Image, MalformedEvent
 from connectors.mysql.table import CapturedTable, Tables
 from connectors.mysql.types import JSON, width
 from connectors.snapshot import Copied, Snapshot
-from schema.avro import topic_name
 from schema.change import UNCHANGED, Value, completed
 from schema.encoder import FAILED, Row, clock
 from schema.errors import NullInRequired, Unencodable, VersionRefused
@@ -98,9 +97,7 @@ class Changes:
     ) -> None:
         self._tables = tables
         self._snapshot = snapshot
-        self._dead_letter = dead_letter
-        self._refused = refused
-        self._places = Places()
+        self._aside = Aside(tables.topic_prefix, dead_letter, refused)
         self._clock = clock(time.time_ns())
         self.group = Group()
         self.events: list[Event] = []
@@ -154,7 +151,7 @@ class Changes:
                 table, row = self._copied_row(table, line)
             except Unencodable as error:
                 raw = line if isinstance(line, bytes) else b"\t".join(v if isinstance(v, bytes) else b"" for v in line)
-                self._put_aside(error, raw, self._places.next(raw))
+                self._aside.put_copied(error, raw)
                 continue
             value = table.encoder.read(row, source, self._clock)
             self._append(table, table.encoder.key(row), value)
@@ -187,16 +184,8 @@ class Changes:
 
     def _put_change_aside(self, error: Unencodable, raw: bytes) -> None:
         group = self.group
-        self._put_aside(error, raw, f"{group.gtid or f'{group.file}:{group.pos}'}/{group.nth}")
+        self._aside.put(error, raw, f"{group.gtid or f'{group.file}:{group.pos}'}/{group.nth}")
         group.nth += 1
-
-    def _put_aside(self, error: Unencodable, raw: bytes, position: str) -> None:
-        """A change that no event can hold: by policy the end, or a dead letter, durable before we go on."""
-        take = self._refused if isinstance(error, VersionRefused) else self._dead_letter
-        if take is None:
-            raise Unencodable(f"{error.reason} (change {position})", error.table, error.column)
-        topic = topic_name(self._tables.topic_prefix, error.table)
-        take(DeadLetter(error.table, topic, None, raw, position, str(error)))
 
     def _show_source(self, table: CapturedTable, pos: int) -> None:
         group, block = self.group, table.block

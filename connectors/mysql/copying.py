@@ -83,10 +83,8 @@ class MysqlReader:
                 return self._read(name, progress, limit) if self._sees_all() else NotRead.TOO_EARLY
             return self._read_pinned(name, progress, limit, streamed)
         except pymysql.MySQLError as error:
-            if error.args and error.args[0] in GONE:
-                return NotRead.GONE
-            if error.args and error.args[0] in _ALTERED:  # between the catalogue and the query
-                return NotRead.TOO_EARLY
+            if (why := _redefined(error)) is not None:
+                return why
             if progress.where and not source_error(error, self._config).retryable:
                 log.warning(f"snapshot: {error.args[-1]}", table=name.full, where=progress.where)
                 return NotRead.REFUSED
@@ -254,13 +252,12 @@ class MysqlCopying:
 
     def _not_read(self, error: pymysql.MySQLError) -> NotRead:
         """Why a table is not copied now, where a statement that redefines it came between. Raises others."""
-        number = error.args[0] if error.args else 0
-        if number in GONE:
-            return NotRead.GONE
-        if number not in (*_ALTERED, ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK):
+        why = _redefined(error)
+        if why is None and (not error.args or error.args[0] not in (ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK)):
             raise error
-        self._lock_at = time.monotonic() + LOCK_EVERY_S
-        return NotRead.TOO_EARLY
+        if why is not NotRead.GONE:
+            self._lock_at = time.monotonic() + LOCK_EVERY_S
+        return why or NotRead.TOO_EARLY
 
     def contained(self, dumped: list[Any]) -> UpTo:
         return UpTo(*dumped)
@@ -349,6 +346,12 @@ def _behind(columns: Sequence[ColumnShape], key: Key) -> str:
 
 def _literal(column: ColumnShape, part: str) -> str:
     return key_literal(column, part.encode("latin1"))
+
+
+def _redefined(error: pymysql.MySQLError) -> NotRead | None:
+    """What it means for a table's copy that the table became another between two statements; None: it did not."""
+    number = error.args[0] if error.args else 0
+    return NotRead.GONE if number in GONE else NotRead.TOO_EARLY if number in _ALTERED else None
 
 
 def _piece_lines(connection: Any) -> Iterator[bytes]:

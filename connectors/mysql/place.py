@@ -6,6 +6,7 @@ connectors.mysql.events, which says more of both.
 """
 
 from connectors.mysql.coordinates import Coordinates, order_of_file
+from connectors.mysql.integers import u16, u32, u64
 
 _ROTATE, _FORMAT_DESCRIPTION, _STOP, _PAYLOAD = 4, 15, 3, 40
 _HEARTBEAT, _HEARTBEAT_V2, _GTID_LIST = 27, 41, 163
@@ -30,10 +31,10 @@ class Place:
         begins = self.pos
         kind = event[4]
         if kind == _ROTATE:
-            self.reach(event[27:].decode(), int.from_bytes(event[19:27], "little"))
+            self.reach(event[27:].decode(), u64(event, 19))
             return begins
-        flags = event[17] | event[18] << 8
-        end = event[13] | event[14] << 8 | event[15] << 16 | event[16] << 24
+        flags = u16(event, 17)
+        end = u32(event, 13)
         if self._inside_payload:
             if kind not in _OUTSIDE:
                 return begins
@@ -44,13 +45,13 @@ class Place:
             return begins
         if not end:
             if kind not in (_FORMAT_DESCRIPTION, _GTID_LIST):
-                self.pos = begins + (event[9] | event[10] << 8 | event[11] << 16 | event[12] << 24)
+                self.pos = begins + u32(event, 9)
             return begins
         end |= begins & _HIGH
         if end < begins:
             end += _WRAP
         self.pos = end
-        return end - (event[9] | event[10] << 8 | event[11] << 16 | event[12] << 24)
+        return end - u32(event, 9)
 
     def reach(self, file: str, pos: int) -> None:
         """The server says that its log has nothing for us before this."""

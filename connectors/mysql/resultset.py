@@ -6,6 +6,7 @@ length-encoded string per column, 0xFB for NULL. Pure: no I/O.
 
 from typing import Final
 
+from connectors.mysql.integers import length_encoded
 from schema.change import Encode
 
 LONGEST: Final = 0xFFFFFF
@@ -42,20 +43,14 @@ def cells(line: bytes) -> list[bytes | None]:
     """A row's columns as text, None for NULL."""
     found: list[bytes | None] = []
     at = 0
-    end = len(line)
-    while at < end:
-        size = line[at]
-        at += 1
-        if size == _NULL:
+    while at < len(line):
+        if line[at] == _NULL:
             found.append(None)
+            at += 1
             continue
-        if size > _NULL:
-            count = 2 if size == 0xFC else 3 if size == 0xFD else 8
-            size = int.from_bytes(line[at : at + count], "little")
-            at += count
-        stop = at + size
-        found.append(line[at:stop])
-        at = stop
+        size, at = length_encoded(line, at)
+        found.append(line[at : at + size])
+        at += size
     return found
 
 
@@ -67,17 +62,13 @@ def written(line: bytes, columns: list[tuple[Encode, bytes | None]]) -> list[byt
     row: list[bytes] = []
     at = 0
     for write, null in columns:
-        size = line[at]
-        at += 1
-        if size == _NULL:
+        if line[at] == _NULL:
             if null is None:
                 raise LookupError("nothing stands for NULL")
             row.append(null)
+            at += 1
             continue
-        if size > _NULL:
-            count = 2 if size == 0xFC else 3 if size == 0xFD else 8
-            size = int.from_bytes(line[at : at + count], "little")
-            at += count
+        size, at = length_encoded(line, at)
         row.append(write(line[at : at + size]))
         at += size
     if at != len(line):

@@ -82,6 +82,7 @@ class MysqlSource:
         self._received: Iterator[bytes] = iter(())
         self._copied: Copied[CapturedTable] | None = None
         self._has_read_all = False
+        self._owes_position = False  # for events that went without one
         self._to_close = ExitStack()
 
     @staticmethod
@@ -223,6 +224,7 @@ class MysqlSource:
         if self._decoder.is_unsure:
             return None
         due = self._is_new or self._snapshot.has_noted or self._has_shapes()
+        due |= self._owes_position and not self._decoder.inside
         due |= not caught_up and self.caught_up()
         due |= time.monotonic() - self._idle_at >= IDLE_CHECKPOINT_S
         return self._batch(size, {}) if self._changes.events or due else None
@@ -248,13 +250,14 @@ class MysqlSource:
         is_cut = decoder.inside and self._changes.group.taken > 0
         if is_cut or not (end != self._returned or progress or is_due):
             events = self._changes.take()
+            self._owes_position |= bool(events)
             return Batch(events, None, size, {}) if events else None
         position = Position(decoder.end_order, str(end), self._opened().origin)
         events = self._changes.take_whole() if decoder.inside else self._changes.take()
         progress = self._tables.noted(decoder.end_order) | decoder.noted | self._snapshot.noted() | progress
         self._returned = end
         self._idle_at = time.monotonic()
-        self._is_new = False
+        self._is_new = self._owes_position = False
         return Batch(events, position, size, progress)
 
     def _has_shapes(self) -> bool:

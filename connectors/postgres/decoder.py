@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from connectors.copying import Places
+from connectors.aside import Aside
 from connectors.patterns import selected
 from connectors.postgres import pgoutput
 from connectors.postgres.catalog import TableName
@@ -13,7 +13,6 @@ from connectors.postgres.pgoutput import DELETE, INSERT, MESSAGE_AT, TRUNCATE, T
 from connectors.postgres.stream import format_lsn
 from connectors.postgres.table import CapturedTable, Tables
 from connectors.snapshot import Copied, Snapshot
-from schema.avro import topic_name
 from schema.change import UNCHANGED, Value, completed
 from schema.encoder import FAILED, Row, clock
 from schema.errors import NullInRequired, Unencodable, VersionRefused
@@ -41,9 +40,7 @@ class Decoder:
         self._tables = tables
         self._snapshot = snapshot
         self._captured: dict[bytes, CapturedTable | None] = {}
-        self._dead_letter = dead_letter
-        self._refused = refused
-        self._places = Places()
+        self._aside = Aside(tables.topic_prefix, dead_letter, refused)
         self._clock = clock(time.time_ns())
         self._xid = 0
         self._previous_lsn = self._commit_lsn = end_lsn
@@ -85,7 +82,7 @@ class Decoder:
                 self._loosen(pgoutput.relation_oid(frame), error.column)
                 return self.decode(frame)
             except Unencodable as error:
-                self._put_aside(error, frame, f"{format_lsn(self._commit_lsn)}/{self._nth}")
+                self._aside.put(error, frame, f"{format_lsn(self._commit_lsn)}/{self._nth}")
                 self._nth += 1
         elif kind == pgoutput.BEGIN:
             self._begin(frame)
@@ -113,7 +110,7 @@ class Decoder:
                 table, row = self._copied_row(table, values)
             except Unencodable as error:
                 raw = b"\t".join(v if isinstance(v, bytes) else b"\\N" for v in values)
-                self._put_aside(error, raw, self._places.next(raw))
+                self._aside.put_copied(error, raw)
                 continue
             value = table.encoder.read(row, source, self._clock)
             self._append(table, table.encoder.key(row), value)
@@ -235,7 +232,7 @@ class Decoder:
                 try:
                     value = table.encoder.truncate(self._source(table, frame), self._clock)
                 except VersionRefused as error:  # of this table alone
-                    self._put_aside(error, frame, f"{format_lsn(self._commit_lsn)}/{self._nth}")
+                    self._aside.put(error, frame, f"{format_lsn(self._commit_lsn)}/{self._nth}")
                 else:
                     identity = self._commit_lsn, self._nth
                     self.events.append(Event(f"{table.topic}.truncate", table.name, None, value, identity))
@@ -246,14 +243,6 @@ class Decoder:
         table = self._captured[oid]
         assert table is not None, "only a captured table is encoded"
         self._captured[oid] = self._tables.loosened(table, column)
-
-    def _put_aside(self, error: Unencodable, raw: bytes, position: str) -> None:
-        """A change that no event can hold: by policy the end, or a dead letter, durable before we go on."""
-        take = self._refused if isinstance(error, VersionRefused) else self._dead_letter
-        if take is None:
-            raise Unencodable(f"{error.reason} (change {position})", error.table, error.column)
-        topic = topic_name(self._tables.topic_prefix, error.table)
-        take(DeadLetter(error.table, topic, None, raw, position, str(error)))
 
     def _table(self, oid: bytes) -> CapturedTable | None:
         try:

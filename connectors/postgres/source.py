@@ -79,6 +79,7 @@ class PostgresSource:
         self._received = self._sent = self._returned_lsn = 0
         self._status_at = self._idle_at = self._discover_at = 0.0
         self._reply_asked = False
+        self._owes_position = False  # for events that went without one
         self._known: set[tuple[int, str]] = set()
         self._left_out: set[int] = set()
 
@@ -160,6 +161,7 @@ class PostgresSource:
         marked = bool(self._decoder.marks)
         size = self._decode_frames(min(timeout_s, READING_S) if self._snapshot.is_reading else timeout_s)
         due = self._is_new or self._snapshot.has_noted or (marked and not self._decoder.marks)
+        due |= self._owes_position and not self._decoder.inside
         due |= time.monotonic() - self._idle_at >= IDLE_CHECKPOINT_S
         return self._batch(size, {}) if self._decoder.events or due else None
 
@@ -176,10 +178,11 @@ class PostgresSource:
         is_due = end_lsn > self._returned_lsn or progress or self._is_new or self._snapshot.has_noted
         if self._decoder.is_cut or not is_due:
             events = self._decoder.take_events()
+            self._owes_position |= bool(events)
             return Batch(events, None, size, {}) if events else None
         self._returned_lsn = end_lsn
         self._idle_at = time.monotonic()
-        self._is_new = False
+        self._is_new = self._owes_position = False
         position = Position(end_lsn, format_lsn(end_lsn), self._origin)
         return Batch(self._decoder.take_whole(), position, size, self._snapshot.noted() | progress)
 

@@ -21,6 +21,7 @@ RIG = ROOT / "tests" / "rig" / "podman"
 RIG_CONF = Path(os.environ.get("RIG_PODMAN_HOME", "/var/tmp/rig-podman")) / "containers.conf"
 BASE = "docker.io/library/python:3.11-slim-bookworm"
 EVENTS = "/var/lib/tailrace/events"
+PATIENCE_S = 240  # each look is three programs of the engine's
 
 
 class Engine(NamedTuple):
@@ -130,14 +131,14 @@ def expected(shop: OwnPostgres) -> dict[str, dict[str, Any]]:
 
 
 def test_a_killed_container_goes_on_from_its_volume(container: Container, shop: OwnPostgres) -> None:
-    until(lambda: container.holds(expected(shop)), "the rows that were there arrive")
+    until(lambda: container.holds(expected(shop)), "the rows that were there arrive", PATIENCE_S)
     shop.execute("update items set name = 'second' where id <= 50")
     container.engine("kill", "--signal", "KILL", container.name)
-    until(lambda: not container.state()["Running"], "the container is gone")
+    until(lambda: not container.state()["Running"], "the container is gone", PATIENCE_S)
     shop.execute("insert into items values (101, 'while it was away')")
     shop.execute("delete from items where id > 90 and id <= 100")
     container.engine("start", container.name)
-    until(lambda: container.holds(expected(shop)), "what happened meanwhile arrives")
+    until(lambda: container.holds(expected(shop)), "what happened meanwhile arrives", PATIENCE_S)
     container.engine("stop", "--time", "60", container.name)
     assert container.state()["ExitCode"] == 0, container.logs()
 
@@ -147,7 +148,8 @@ def test_the_container_is_not_root_and_says_that_it_is_alive(container: Containe
     image = json.loads(container.engine("inspect", "--format", "{{json .Config}}", container.name))
     word, *check = image["Healthcheck"]["Test"]
     assert word == "CMD"
-    until(lambda: "is alive" in container.engine("exec", container.name, *check, check=False), "it is alive")
+    asked = ("exec", container.name, *check)
+    until(lambda: "is alive" in container.engine(*asked, check=False), "it is alive", PATIENCE_S)
 
 
 def test_the_image_is_the_command(engine: Engine) -> None:

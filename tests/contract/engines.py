@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
+import pymysql
+from pymysql.constants import ER
 
 import connectors
 from connectors.base import Source
@@ -47,6 +49,9 @@ class Engine(Protocol):
     def section(self, **source: Any) -> dict[str, Any]:
         """The `source` part of a connector file, with `source` laid over it."""
 
+    def left(self) -> None:
+        """Wait until the server has noticed that readers who closed are gone."""
+
     def cut(self) -> None:
         """The server ends the connection through which it sends its log."""
 
@@ -68,6 +73,11 @@ class PostgresEngine:
     def section(self, **source: Any) -> dict[str, Any]:
         section: dict[str, Any] = self._database.connector(PREFIX, source=source)["source"]
         return section
+
+    def left(self) -> None:
+        """Until then their slot is taken."""
+        active = "select 1 from pg_replication_slots where database = current_database() and active"
+        until(lambda: not self.execute(active), "nobody holds a slot")
 
     def cut(self) -> None:
         slots = "select pg_terminate_backend(active_pid) from pg_replication_slots where database = current_database()"
@@ -104,11 +114,18 @@ class MysqlEngine:
         section: dict[str, Any] = self._database.connector(PREFIX, source=source)["source"]
         return section
 
+    def left(self) -> None:
+        """Any number may read at once."""
+
     def cut(self) -> None:
         dumps = self.execute("select id from information_schema.processlist where command like 'Binlog Dump%'")
         assert dumps, "nobody reads the log"
         for (thread,) in dumps:
-            self.execute(f"kill {thread}")
+            try:
+                self.execute(f"kill {thread}")
+            except pymysql.MySQLError as error:  # a reader of another test, whose end the server has just noticed
+                if error.args[0] != ER.NO_SUCH_THREAD:
+                    raise
 
     def elsewhere(self, position: Position) -> Position:
         coordinates, _, _ = position.token.partition("/")
@@ -214,6 +231,7 @@ class Shop:
     @contextmanager
     def reading(self, after: Offset | None = None, **source: Any) -> Iterator[Reading]:
         """Read from `after` on."""
+        self.engine.left()
         with self.source(**source) as (made, registry):
             made.open(after)
             yield Reading(made, registry, after)

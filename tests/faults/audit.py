@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from service.demo_events import differences, fold
+from service.state import BUSY_TIMEOUT_S
 from tests.faults.workload import LOOSE, Change, Day, Key
 
 READ, CREATE, UPDATE, DELETE, TOMBSTONE = "r", "c", "u", "d", "tombstone"
@@ -247,24 +248,29 @@ def glimpse(day: Day, state: Path, counts: Callable[[], Mapping[str, int]], conn
     return Glimpse(day.confirmed(), stored_offset(state, connector), counts())
 
 
+def _open(state: Path) -> sqlite3.Connection:
+    """As patient as tailrace is with whoever makes, recovers or closes the file."""
+    return sqlite3.connect(state / "tailrace.db", timeout=BUSY_TIMEOUT_S)
+
+
 def has_state(state: Path) -> bool:
     """Offsets and progress can be asked for."""
     if not (state / "tailrace.db").exists():
         return False
-    with closing(sqlite3.connect(state / "tailrace.db")) as db:
+    with closing(_open(state)) as db:
         tables = {name for (name,) in db.execute("select name from sqlite_master")}
     return tables >= {"offset_current", "snapshot_progress"}
 
 
 def stored_offset(state: Path, connector: str) -> int | None:
-    with closing(sqlite3.connect(state / "tailrace.db")) as db:
+    with closing(_open(state)) as db:
         row = db.execute("select position from offset_current where connector = ?", (connector,)).fetchone()
     return row[0] if row else None
 
 
 def stored_progress(state: Path, connector: str) -> dict[str, bool]:
     """Whether each table's copy is done."""
-    with closing(sqlite3.connect(state / "tailrace.db")) as db:
+    with closing(_open(state)) as db:
         rows = db.execute("select table_name, progress from snapshot_progress where connector = ?", (connector,))
         return {table: json.loads(progress)[1] for table, progress in rows}
 

@@ -86,8 +86,8 @@ class BaseShop(Generic[AnyDatabase]):
         return fold(self.out)
 
     def arrive(self) -> None:
-        """Wait until the events are the table."""
-        until(lambda: not self.missing(), "the events are the table")
+        """Wait until the events are the table; after an outage the next try may be 30 s away."""
+        until(lambda: not self.missing(), "the events are the table", 180)
 
     def offset(self) -> int | None:
         state = self.tailrace.state
@@ -110,7 +110,7 @@ class MysqlShop(BaseShop[MysqlDatabase]):
     """On MySQL or MariaDB."""
 
 
-def told_by(running: Running, timeout_s: float = 60) -> Told:
+def told_by(running: Running, timeout_s: float = 180) -> Told:
     """Wait for the end of a command that must fail, and read what it says about it."""
     code = running.wait(timeout_s)
     assert "Traceback" not in running.stderr, running.stderr

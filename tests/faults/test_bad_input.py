@@ -4,7 +4,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from service import exits
 from tests.conftest import OwnPostgresFactory
 from tests.faults.shop import NAME, Shop, read_only, small_disk, told_by, writable
-from tests.servers import VERSIONS, Database, Tailrace, until
+from tests.servers import VERSIONS, Database, Running, Tailrace, until
 
 newest = pytest.mark.parametrize("postgres_server", VERSIONS[-1:], ids=["postgres18"], indirect=True)
 
@@ -212,12 +212,12 @@ def test_a_state_folder_that_is_full_stops_the_offset_and_goes_on_when_there_is_
         shop = Shop(postgres, tailrace, errors={"retry_for_s": 300})
         running = tailrace.run(shop.connector)
         shop.arrive()
-        disk.fill()
-        until(lambda: _told_of_no_room(shop, running), "tailrace tells that its state is full")
-        stuck = shop.offset()
-        shop.sell()
-        assert shop.offset() == stuck
-        assert _confirmed(postgres) <= (stuck or 0)
+        with _log_kept(tailrace):
+            disk.fill()
+            stuck = until(lambda: _stuck_at(shop, running), "tailrace tells that its state is full", 180)
+            shop.sell()
+            assert shop.offset() == stuck
+            assert _confirmed(postgres) <= stuck
         disk.free()
         shop.arrive()
         until(lambda: shop.offset() != stuck, "the offset moves again")
@@ -230,8 +230,9 @@ def test_a_state_folder_that_stays_full_ends_with_4_and_loses_nothing(postgres: 
         shop = Shop(postgres, tailrace)
         running = tailrace.run(shop.connector)
         shop.arrive()
-        disk.fill()
-        until(lambda: _sold_until_the_end(shop, running), "tailrace ends")
+        with _log_kept(tailrace):
+            disk.fill()
+            until(lambda: _sold_until_the_end(shop, running), "tailrace ends")
         told = told_by(running)
         assert told.code == exits.RETRIES_ENDED
         assert str(tailrace.state) in told.cause
@@ -291,7 +292,8 @@ def test_a_target_that_stays_full_ends_with_4_and_loses_nothing(postgres: Databa
 def test_a_target_that_is_removed_while_in_use_is_made_anew_and_gets_all_that_follows(shop: Shop) -> None:
     running = shop.tailrace.run({**shop.connector, "errors": {"retry_for_s": 300}})
     shop.arrive()
-    shutil.rmtree(shop.out)
+    gone = shop.out.rename(shop.out.with_name("gone"))  # at once: a file may be published just now
+    shutil.rmtree(gone, ignore_errors=True)
     shop.sell()  # every row changes
     shop.arrive()
     assert running.stop() == exits.DONE
@@ -346,9 +348,29 @@ def test_a_second_start_on_the_same_slot_is_refused_and_the_first_goes_on(shop: 
 # -- helpers
 
 
-def _told_of_no_room(shop: Shop, running: Any) -> bool:
+@contextmanager
+def _log_kept(tailrace: Tailrace) -> Iterator[None]:
+    """A reader of the state file, whose log then only grows: one that is emptied or removed makes room again."""
+    with closing(sqlite3.connect(tailrace.state / "tailrace.db", isolation_level=None)) as db:
+        db.execute("begin")
+        db.execute("select count(*) from offset_current").fetchone()
+        yield
+
+
+def _stuck_at(shop: Shop, running: Running) -> int | None:
+    """The offset, where it stays while tailrace fails to save one: a small one may still have found room before."""
+    offset, failures = shop.offset(), _failures(running)
+    until(lambda: _sold_until_a_failure(shop, running, failures), "tailrace tells of a failure")
+    return offset if shop.offset() == offset else None
+
+
+def _sold_until_a_failure(shop: Shop, running: Running, before: int) -> bool:
     shop.sell(1)
-    return "could not" in running.stderr or "cannot save" in running.stderr
+    return _failures(running) > before
+
+
+def _failures(running: Running) -> int:
+    return running.stderr.count("could not") + running.stderr.count("cannot save")
 
 
 def _sold_until_the_end(shop: Shop, running: Any) -> bool:

@@ -53,8 +53,8 @@ def test_a_commit_that_others_do_not_see_yet_is_not_lost_by_the_copy(
         time.sleep(3)  # the copy may have begun, and must not have ended without the row
         database.execute("alter system reset synchronous_standby_names")
         database.execute("select pg_reload_conf()")
-        writer.join(30)
-    until(lambda: "seen late" in _names(shop, "slow"), "the row that was seen late", 20)
+        writer.join(120)
+    until(lambda: "seen late" in _names(shop, "slow"), "the row that was seen late")
     assert running.stop() == exits.DONE
 
 
@@ -73,8 +73,8 @@ def test_a_transaction_that_was_open_when_its_table_was_discovered_is_not_lost(
         time.sleep(3)  # the copy may have begun, and must not have ended without the row
         writer.execute("insert into slow values (2, 'written late')")
         writer.commit()
-    until(lambda: "written late" in _names(shop, "slow"), "the later row", 20)
-    until(lambda: "written early" in _names(shop, "slow"), "the earlier row", 20)
+    until(lambda: "written late" in _names(shop, "slow"), "the later row")
+    until(lambda: "written early" in _names(shop, "slow"), "the earlier row")
     assert running.stop() == exits.DONE
 
 

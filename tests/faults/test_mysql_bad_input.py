@@ -135,7 +135,7 @@ def test_tls_that_the_server_lacks_is_named_and_where_it_has_it_the_stream_is_en
     running = shop.tailrace.run(encrypted)
     shop.sell()
     shop.arrive()
-    assert _cipher_of_the_dump(shop.database)
+    until(lambda: _cipher_of_the_dump(shop.database), "the stream is encrypted, and those that ended are gone")
     assert running.stop() == exits.DONE
 
 
@@ -330,7 +330,9 @@ def test_two_readers_with_one_server_id_are_told_so(own_mysql: OwnMysqlFactory, 
     other = Tailrace(tailrace.folder / "second")
     second = other.run({**same, "name": "other", "sink": {"type": "discard"}})
     try:
-        ended = until(lambda: next((run for run in (first, second) if run.process.poll() is not None), None), "an end")
+        ended = until(
+            lambda: next((run for run in (first, second) if run.process.poll() is not None), None), "an end", 180
+        )
         told = told_by(ended)
         assert told.code in (exits.FATAL, exits.RETRIES_ENDED)
         assert "server_id" in told.cause and "4711" in told.cause
@@ -343,6 +345,7 @@ def test_two_readers_with_one_server_id_are_told_so(own_mysql: OwnMysqlFactory, 
 
 
 def test_the_ids_that_connectors_choose_themselves_do_not_clash(shop: MysqlShop) -> None:
+    until(lambda: _no_dump_is_left(shop), "the server has noticed whose readers ended")
     first = shop.tailrace.run(shop.connector)
     shop.arrive()
     second = shop.tailrace.run({**shop.connector, "name": "other", "sink": {"type": "discard"}})
@@ -354,6 +357,12 @@ def test_the_ids_that_connectors_choose_themselves_do_not_clash(shop: MysqlShop)
     for running in (first, second):
         assert "warning" not in running.stderr
         assert running.stop() == exits.DONE
+
+
+def _no_dump_is_left(shop: MysqlShop) -> bool:
+    """The server notices as it sends something."""
+    shop.sell(1)
+    return not _dumps(shop.database)
 
 
 def _dumps(database: MysqlDatabase) -> list[int]:

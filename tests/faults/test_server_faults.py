@@ -130,6 +130,8 @@ def standby_of(primary: OwnPostgres, settings: dict[str, str]) -> Iterator[Local
     try:
         standby.command("pg_basebackup", f"--pgdata={standby.data}", f"--dbname={primary.server.dsn()}", *options)
         standby.start()
+        follows = "select 1 from pg_stat_replication where state = 'streaming'"
+        until(lambda: primary.execute(follows), "the standby follows")
         yield standby
     finally:
         standby.remove()
@@ -155,7 +157,7 @@ def test_a_promoted_standby_with_the_slot_continues_without_loss(
         running = tailrace.run(shop.connector)
         shop.arrive()
         with psycopg.connect(standby.dsn(), autocommit=True) as connection:
-            until(lambda: _is_synced(shop, connection), "the slot is synchronised")
+            until(lambda: _is_synced(shop, connection), "the slot is synchronised", 180)
         running.kill()
         shop.sell()
         primary.server.stop("fast")
@@ -326,7 +328,7 @@ def _wal_status(database: Database) -> str:
 def test_a_sink_that_stalls_longer_than_wal_sender_timeout_keeps_its_connection(
     own_postgres: OwnPostgresFactory, tailrace: Tailrace
 ) -> None:
-    database = own_postgres(settings={"wal_sender_timeout": "2s"})
+    database = own_postgres(settings={"wal_sender_timeout": "6s"})
     shop = Shop(database, tailrace, sink={"type": "stdout"}, delivery={"queue_bytes": 1 << 16}, errors=PATIENT)
     errors = tailrace.folder / "stalled.err"
     with errors.open("wb") as stderr:
@@ -342,7 +344,7 @@ def test_a_sink_that_stalls_longer_than_wal_sender_timeout_keeps_its_connection(
         database.execute("update items set name = repeat('long', 2000)")
         for _ in range(50):
             shop.sell(1)
-        time.sleep(7)
+        time.sleep(15)
         assert _sender(database) == sender, f"the stream was cut:\n{errors.read_text()}"
         last = f"item {shop._rows}"
         lines: list[str] = []

@@ -54,7 +54,7 @@ def rows(store: SqliteStore, table: str) -> int:
 
 
 SAVER = """
-import sys
+import sys, time
 from pathlib import Path
 from offsets.position import Position
 from service.state import State
@@ -65,13 +65,14 @@ while True:
     order += 1
     store.save("shop", Position(order, str(order), "{}"), {"public.orders": str(order)})
     print(order, flush=True)
+    time.sleep(float(sys.argv[2]))
 """
 
 
 def test_a_kill_in_the_middle_of_saves_loses_none_that_returned(tmp_path: Path) -> None:
     state = tmp_path / "state"
     for _ in range(5):
-        saver = subprocess.Popen([sys.executable, "-c", SAVER, state], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        saver = subprocess.Popen([sys.executable, "-c", SAVER, state, "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert saver.stdout is not None
         lines = [saver.stdout.readline() for _ in range(20)]
         saver.send_signal(signal.SIGKILL)
@@ -142,9 +143,9 @@ def test_a_damaged_page_is_reported_with_the_file_and_never_read_as_no_offset(tm
 
 
 def test_connectors_that_save_at_the_same_time_wait_for_each_other(store: SqliteStore) -> None:
-    saver = subprocess.Popen(
-        [sys.executable, "-c", SAVER, store.path.parent], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+    # SQLite gives the lock to whoever asks when it is free, which behind a slow disk is hardly ever without a pause.
+    command = [sys.executable, "-c", SAVER, str(store.path.parent), "0.002"]
+    saver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert saver.stdout is not None
     saver.stdout.readline()
     for order in range(500):

@@ -136,6 +136,14 @@ def test_a_letter_is_not_delivered_before_an_older_one_of_its_key(shop: Shop) ->
     assert shop.dlq("replay", "3")[0] == "delivered again: 1 (3)\n"
 
 
+def test_a_letter_under_a_new_version_of_its_keys_schema_waits_for_the_older_one(shop: Shop) -> None:
+    new = letter(1, 502, "new")
+    assert new.key is not None
+    shop.add(letter(1, 500, "old"), new._replace(key=b"\0\0\0\0\x7f" + new.key[5:]))
+    refused = shop.dlq("replay", "2", code=1)[1]
+    assert "letter 2 of public.orders at 502/0 stays: letter 1 of the same key comes first" in refused
+
+
 def test_a_letter_that_the_connector_has_not_passed_stays_and_holds_those_behind_it(shop: Shop) -> None:
     shop.add(letter(1, 500, "a"), letter(1, PASSED, "b"))
     said, refused = shop.dlq("replay", code=1)

@@ -115,6 +115,15 @@ def test_letters_of_the_same_key_do_not_supersede_each_other(shop: Connector) ->
     assert shop.marks() == [("2/0", None), ("3/0", None), ("4/0", None)]
 
 
+def test_a_key_under_a_new_version_of_its_schema_is_the_same_row(shop: Connector) -> None:
+    as_int, as_long, other = b"\0\0\0\0\x05\x0e", b"\0\0\0\0\x09\x0e", b"\0\0\0\0\x09\x10"
+    shop.deliver(bad(2, as_int), bad(3, as_long), event(4, other))
+    assert shop.marks() == [("2/0", None), ("3/0", None)]
+    shop.start()
+    shop.deliver(event(5, as_long))
+    assert shop.marks() == [("2/0", "5/0"), ("3/0", "5/0")]
+
+
 def test_events_without_a_key_supersede_nothing(shop: Connector) -> None:
     shop.deliver(bad(2, None), event(3, None))
     assert shop.marks() == [("2/0", None)]

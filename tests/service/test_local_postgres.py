@@ -1,9 +1,12 @@
 """The server that the demo and the tests stand on."""
 
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 
 import psycopg
 import pytest
@@ -20,6 +23,20 @@ def test_a_server_keeps_what_was_committed_over_a_kill(own_postgres: Callable[..
     own.server.start()
     own.reconnect()
     assert own.execute("select id from kept") == [(1,)]
+
+
+def test_a_server_starts_again_once_the_last_process_of_the_one_before_has_ended(
+    own_postgres: Callable[..., OwnPostgres],
+) -> None:
+    own = own_postgres()
+    with psycopg.connect(own.server.dsn(own.name)) as session:
+        left = session.info.backend_pid
+        os.kill(left, signal.SIGSTOP)
+        own.server.kill()
+        Timer(1.0, os.kill, (left, signal.SIGCONT)).start()
+        own.server.start()
+    own.reconnect()
+    assert own.execute("select 1") == [(1,)]
 
 
 def test_a_setting_takes_effect_at_the_next_start(own_postgres: Callable[..., OwnPostgres]) -> None:

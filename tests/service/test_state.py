@@ -118,7 +118,7 @@ def test_a_sqlite_file_of_somebody_else_is_not_written_into(tmp_path: Path) -> N
 
 def open_together(folder: Path, starts: int, barrier: Barrier) -> None:
     for nth in range(starts):
-        barrier.wait(30)
+        barrier.wait(300)  # the first one waits until the last of the processes has imported everything
         State.open(folder / str(nth))
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from schema.encoder import clock
 from schema.event import Event
-from sinks.claims import HEADER
+from sinks.claims import HEADER, Claims
 from sinks.errors import SinkError, SinkMisconfigured, SinkUnavailable
 from sinks.kafka import KafkaSink
 from sinks.kafka_config import KafkaConfig
@@ -167,6 +167,29 @@ def test_a_kill_between_file_and_event_leaves_one_whole_file_once_the_event_is_d
     assert not kept.name.startswith(".")
     assert resolved(kafka, topic, claims) == [kept.read_bytes()]
     assert kept.read_bytes().startswith(ROW)
+
+
+def test_a_second_runner_at_the_same_event_waits_until_its_file_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event, fsync = photo("shop.photos"), os.fsync
+    refused: list[str] = []
+    claims, others = Claims(tmp_path), Claims(tmp_path)
+    claims.open()
+
+    def meet_the_other(fd: int) -> None:
+        if files(tmp_path) and not refused:
+            refused.append("none")
+            with pytest.raises(SinkUnavailable, match="another process is writing the same file") as told:
+                others.keep(event)
+            refused[:] = [told.value.hint]
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", meet_the_other)
+    kept = claims.keep(event)
+    assert refused == ["let one runner of the connector go on; it is tried again"]
+    assert others.keep(event) == kept
+    assert [file.read_bytes() for file in files(tmp_path)] == [event.value]
 
 
 def test_a_full_disk_holds_the_event_back_until_there_is_room(

@@ -36,7 +36,7 @@ class Dump:
         self.stream = stream
         self.events: list[bytes] = []
 
-    def until(self, condition: Callable[[bytes], object], timeout_s: float = 30) -> bytes:
+    def until(self, condition: Callable[[bytes], object], timeout_s: float = 120) -> bytes:
         """Read until a log event is as `condition` says; that event. All that was read is in `events`."""
         deadline = time.monotonic() + timeout_s
         seen = 0

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from offsets.position import Offset, merged
 from schema.event import Batch, Event
+from tests.connectors.mysql.logged import end_of_log
 from tests.contract.engines import MysqlEngine, Reading, Session, Shop
 from tests.mysql_servers import MysqlDatabase
 from tests.servers import until
@@ -39,7 +40,8 @@ def deleted(table: str, **before: Any) -> Change:
 class Following:
     """`run` acts in one session; `changes` are the events of all that was done since the last call."""
 
-    def __init__(self, shop: Shop, read: Reading, session: Session) -> None:
+    def __init__(self, database: MysqlDatabase, shop: Shop, read: Reading, session: Session) -> None:
+        self._database = database
         self.shop = shop
         self.read = read
         self._session = session
@@ -51,8 +53,15 @@ class Following:
         rows: list[tuple[Any, ...]] = []
         for sql in statements:
             rows = self._session.run(sql)
-            self.read.read(0.01)
+            self._read_behind()
         return rows
+
+    def _read_behind(self) -> None:
+        """Or the next statement might redefine a table whose rows are still to be read."""
+        made: Any = self.read.source
+        end = end_of_log(self._database)
+        self.read.read(0.01)
+        until(lambda: made._decoder.has_reached(end) or (self.read.read(0.01) and False), f"the log is read to {end}")
 
     def script(self, text: str) -> None:
         """One statement a line."""
@@ -102,7 +111,7 @@ def following(
     with closing(shop.engine.session()) as session:
         with shop.reading(**source) as read:
             read.catch_up()
-            yield Following(shop, read, session)
+            yield Following(database, shop, read, session)
         if rereads:
             read_again(shop, read.batches, shown(read), is_held=is_held, **source)
 

@@ -72,6 +72,7 @@ def test_a_server_without_gtids_and_a_replica_show_where_a_transaction_comes_fro
     own = own_mysql("mysql97")
     replica = own.replica()
     own.execute("create table t (id int)")
+    own.followed_by(replica)
     start = here(own)
     with dumping(own, start) as first, dumping(replica) as second:
         own.execute("insert into t values (1)")

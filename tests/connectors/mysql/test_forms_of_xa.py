@@ -30,6 +30,10 @@ def prepare(story: Following, xid: str, *statements: str, settings: str = "do 0"
     with closing(story.shop.engine.session()) as session:
         for sql in (settings, f"xa start {xid}", *statements, f"xa end {xid}", f"xa prepare {xid}"):
             session.run(sql)
+        [(thread,)] = session.run("select connection_id()")
+    # MariaDB: nobody else can end the transaction before the server has noticed that its session did.
+    sessions = f"select 1 from information_schema.processlist where id = {thread}"
+    until(lambda: not story.shop.engine.execute(sessions), "the session has ended")
     story.read.read()
 
 

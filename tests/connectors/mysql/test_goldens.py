@@ -70,6 +70,7 @@ def test_events_are_debeziums_by_copy_and_by_stream(mysql: MysqlDatabase) -> Non
         source.read_until(copied)
         run(mysql, "rows", offset=1000)
         run(mysql, "changes")
+        source.read_until(sum(map(len, goldens.values())))
         source.catch_up()
         for event in source.events:
             table = event.topic.removeprefix(f"{PREFIX}.{mysql.name}.")

@@ -45,7 +45,7 @@ def insert(database: MysqlDatabase) -> Coordinates:
 def notes(mysql: MysqlDatabase) -> MysqlDatabase:
     """A table, and a transaction in a binlog of its own."""
     mysql.execute("create table notes (id int primary key auto_increment, note text)")
-    mysql.execute("flush binary logs")
+    mysql.rotate()
     insert(mysql)
     return mysql
 
@@ -67,7 +67,7 @@ def test_a_byte_within_a_transaction_stands_for_the_place_before_it(notes: Mysql
 
 def test_the_end_of_an_earlier_file_and_the_begin_of_the_next_are_one_place(notes: MysqlDatabase) -> None:
     old = end(notes)
-    notes.execute("flush binary logs")
+    notes.rotate()
     new = insert(notes)
     assert found(notes, f"{old.file}:{old.pos}") == old
     first = found(notes, f"{new.file}:4")
@@ -87,10 +87,10 @@ def test_what_the_server_no_longer_has_or_does_not_have_yet_is_a_gap_that_names_
 ) -> None:
     own = own_mysql(kind)
     own.execute("create table notes (id int primary key auto_increment, note text)")
-    own.execute("flush binary logs")
+    own.rotate()
     first = end(own)
     insert(own)
-    own.execute("flush binary logs")
+    own.rotate()
     last = insert(own)
     own.execute("purge binary logs to 'binlog.000003'")
     with pytest.raises(LogGap, match=r"does not have binlog\.000002; its binlogs are binlog\.000003 to"):

@@ -134,8 +134,8 @@ def test_tables_are_copied_side_by_side_while_the_stream_goes_on(
 
     def wait() -> None:
         if not streamed.is_set():
-            together.wait(30)
-            assert streamed.wait(30)
+            together.wait(120)
+            assert streamed.wait(120)
 
     real = copying.emit_message
 
