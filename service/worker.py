@@ -6,6 +6,7 @@ Whatever fails is closed and opened again from the stored offset, with growing w
 
 import argparse
 import gc
+import math
 import os
 import random
 import signal
@@ -83,6 +84,7 @@ class _Attempts:
         """The exit code. Raises what is not retryable."""
         backoff = Backoff(random.random)
         failing_since: float | None = None
+        alike: tuple[type[Exception], float] | None = None  # what failed last, and since when it is that
         while True:
             started = time.monotonic()
             try:
@@ -97,10 +99,12 @@ class _Attempts:
                 self._has_offset = self._has_offset or self._checkpoints() > 0
                 if self._checkpoints() or now - started > HEALTHY_AFTER_S:
                     backoff.reset()
-                    failing_since = None
+                    failing_since = alike = None
                 failing_since = failing_since or started
+                alike = alike if alike and alike[0] is type(error) else (type(error), started)
                 delay_s = backoff.next_s()
-                if self._stop.is_set() or now + delay_s - failing_since > _retry_for_s(error, self._connector):
+                until = min(failing_since + self._connector.errors.retry_for_s, alike[1] + _retry_for_s(error))
+                if self._stop.is_set() or now + delay_s > until:
                     raise
                 log.warning(str(error), hint=getattr(error, "hint", ""), retry_in_s=round(delay_s, 1))
             if self._stop.wait(delay_s):
@@ -161,9 +165,9 @@ class _Attempts:
             )
 
 
-def _retry_for_s(error: Exception, connector: config.Connector) -> float:
-    """An error may know that it is hopeless sooner than the connector's own limit."""
-    return float(min(connector.errors.retry_for_s, getattr(error, "retry_for_s", connector.errors.retry_for_s)))
+def _retry_for_s(error: Exception) -> float:
+    """An error may know that it is hopeless sooner than the connector's own limit, once it has lasted."""
+    return float(getattr(error, "retry_for_s", math.inf))
 
 
 def _limits(connector: config.Connector) -> Limits:
