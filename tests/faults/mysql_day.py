@@ -15,6 +15,7 @@ from pymysql.cursors import DictCursor
 from connectors.mysql.coordinates import Coordinates, order
 from tests.faults.workload import FILLED, MOST_EXTRAS, SHIFTING, TABLES, WIDE, RolledBack, Shape, Values, Writer
 from tests.mysql_servers import OwnMysql
+from tests.servers import until
 
 XA = 0.15
 
@@ -139,6 +140,13 @@ class MysqlDay:
         with self.database.admin.cursor(DictCursor) as cursor:
             cursor.execute(f"select * from {table}")
             return list(cursor.fetchall())
+
+    def last_entry(self) -> int:
+        until(lambda: self.execute("select get_lock('ledger', 10)")[0][0], "no writer is inside its commit")
+        try:
+            return int(self.execute("select coalesce(max(seq), 0) from ledger")[0][0])
+        finally:
+            self.execute("select release_lock('ledger')")
 
     def transactions(self) -> list[tuple[int, str | None, str]]:
         return [(seq, None, changes) for seq, changes in self.execute("select seq, changes from ledger")]

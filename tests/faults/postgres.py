@@ -95,7 +95,7 @@ class RealSource:
                 publication_exists=lambda connection, name: True,
                 published_tables=lambda connection, name: {table.full for table in TABLES},
                 emit_message=lambda connection, content: self._marks.update({self.world.visible: content}),
-                Tables=lambda *_: SimpleNamespace(captured=lambda relation: FAKE_TABLE),
+                Tables=lambda *_: SimpleNamespace(topic_prefix="shop", captured=lambda relation: FAKE_TABLE),
                 Decoder=self.decoder,
                 BATCH_BYTES=BATCH_BYTES,
                 time=SimpleNamespace(monotonic=self.world.scheduler.clock),

@@ -81,6 +81,11 @@ class PostgresDay:
         with self.database.admin.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(f"select * from {table}".encode()).fetchall()
 
+    def last_entry(self) -> int:
+        with self.database.admin.transaction():
+            self.execute("select pg_advisory_xact_lock(1)")  # a writer's, held until its commit is visible
+            return int(self.execute("select coalesce(max(seq), 0) from ledger")[0][0])
+
     def transactions(self) -> list[tuple[int, str | None, str]]:
         return [(seq, str(xid), changes) for seq, xid, changes in self.execute("select seq, xid, changes from ledger")]
 

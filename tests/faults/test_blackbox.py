@@ -103,7 +103,7 @@ def live_through(day: Day, tailrace: Tailrace, target: Target) -> None:
     nemesis = Nemesis(day, tailrace, target, Random(seed))
     try:
         until(lambda: nemesis.lives() and nemesis.offset(), "the first position is stored")
-        seen_seq = day.execute("select coalesce(max(seq), 0) from ledger")[0][0]
+        seen_seq = day.last_entry()
         for _ in range(2):
             until(nemesis.copies_some, "the snapshot is under way")
             nemesis.kill()

@@ -134,6 +134,9 @@ class Day(Protocol):
 
     def rows(self, table: str) -> list[dict[str, Any]]: ...
 
+    def last_entry(self) -> int:
+        """The last `seq` of the ledger (0: none), with nothing behind it that the log holds and nobody sees yet."""
+
     def transactions(self) -> list[tuple[int, str | None, str]]:
         """The ledger in order: seq, which transaction (None: only its events tell), its changes."""
 
