@@ -118,7 +118,7 @@ class LocalPostgres:
         while not self._ready():
             if self._process is None:
                 # After a kill the last of the old server's processes may still hold its shared memory.
-                if time.monotonic() > deadline or b"shared memory block" not in self._said():
+                if time.monotonic() > deadline or "shared memory block" not in self._said():
                     raise PostgresFailed(f"postgres ended at its start: {self._last_words()}", f"read {self.log}")
                 self._launch()
             elif time.monotonic() > deadline:
@@ -198,14 +198,14 @@ class LocalPostgres:
             return len(lines) >= 8 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
         return False
 
-    def _said(self) -> bytes:
+    def _said(self) -> str:
         """Since the last start; what is left of the server before it may speak, too."""
         with self.log.open("rb") as log:
             log.seek(self._log_bytes)
-            return log.read()
+            return log.read().decode(errors="replace")
 
     def _last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()[-20:]
+        lines = self._said().splitlines()[-20:]
         fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
         return (fatal or lines or ["it said nothing"])[-1]
 

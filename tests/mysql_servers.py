@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import pymysql
+from pymysql.constants import ER
 
 from tests.servers import PASSWORD_VARIABLE, ROOT, Rung, docker_answers, is_gone, skip, until
 
@@ -92,11 +93,11 @@ class LocalMysql:
 
     def signal(self, signum: signal.Signals) -> None:
         """To the server's process: SIGSTOP freezes it, SIGKILL is a crash; `start` brings it up again."""
-        os.kill(int((self.folder / "server.pid").read_text()), signum)
+        os.kill(self._pid(), signum)
 
     def kill(self) -> None:
-        pid = int((self.folder / "server.pid").read_text())
-        self.signal(signal.SIGKILL)
+        pid = self._pid()
+        os.kill(pid, signal.SIGKILL)
         until(lambda: is_gone(pid), "the killed server is gone")
         # Where nobody reaps the dead process, MySQL believes that it still holds the socket.
         (self.folder / "server.sock.lock").unlink(missing_ok=True)
@@ -110,6 +111,9 @@ class LocalMysql:
             self.signal(signal.SIGCONT)
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _pid(self) -> int:
+        return int((self.folder / "server.pid").read_text())
 
     def _lives(self) -> bool:
         done = subprocess.run(
@@ -192,6 +196,22 @@ class MysqlDatabase:
         with self.admin.cursor() as cursor:
             cursor.execute(sql, values or None)
             return list(cursor.fetchall()) if cursor.description else []
+
+    def dumps(self) -> list[int]:
+        """The server's threads that send its log, also to readers whose end it has not noticed."""
+        rows = self.execute("select id from information_schema.processlist where command like 'Binlog Dump%'")
+        return [thread for (thread,) in rows]
+
+    def cut(self) -> int:
+        """The server ends every connection through which it sends its log; how many."""
+        dumps = self.dumps()
+        for thread in dumps:
+            try:
+                self.execute(f"kill {thread}")
+            except pymysql.MySQLError as error:  # of a reader whose end the server has just noticed
+                if error.args[0] != ER.NO_SUCH_THREAD:
+                    raise
+        return len(dumps)
 
     def rotate(self) -> None:
         """Go on in a new binlog. MariaDB marks it as all that a recovery needs, at once or some transactions later.

@@ -40,7 +40,10 @@ def skip(reason: str) -> Any:
 
 
 def until(condition: Callable[[], Any], what: str, timeout_s: float = 180) -> Any:
-    """The first true value of `condition`; fails the test where `what` does not come about."""
+    """The first true value of `condition`; fails the test where `what` does not come about.
+
+    Tailrace and its supervisor may each wait for half a minute before they try again.
+    """
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         if time.monotonic() > deadline:

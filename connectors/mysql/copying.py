@@ -253,11 +253,12 @@ class MysqlCopying:
     def _not_read(self, error: pymysql.MySQLError) -> NotRead:
         """Why a table is not copied now, where a statement that redefines it came between. Raises others."""
         why = _redefined(error)
+        if why is NotRead.GONE:
+            return why
         if why is None and (not error.args or error.args[0] not in (ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK)):
             raise error
-        if why is not NotRead.GONE:
-            self._lock_at = time.monotonic() + LOCK_EVERY_S
-        return why or NotRead.TOO_EARLY
+        self._lock_at = time.monotonic() + LOCK_EVERY_S
+        return NotRead.TOO_EARLY
 
     def contained(self, dumped: list[Any]) -> UpTo:
         return UpTo(*dumped)

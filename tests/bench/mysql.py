@@ -6,11 +6,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import pymysql
 
 from tests.bench.drain import Drained
 from tests.bench.measure import BenchFailed, Measured, Running
@@ -272,18 +270,11 @@ class MysqlBench:
         return Running(self._folder, connector, "--until-caught-up", reads=self._reads, run=run)
 
     def _reads(self) -> bool:
-        return bool(self._readers())
-
-    def _readers(self) -> list[int]:
-        dumps = "select id from information_schema.processlist where command like 'Binlog Dump%'"
-        return [thread for (thread,) in self._database.execute(dumps)]
+        return bool(self._database.dumps())
 
     def _end_readers(self) -> None:
         """The server notices late that one is gone."""
-        while readers := self._readers():
-            for reader in readers:
-                with suppress(pymysql.OperationalError):
-                    self._database.execute(f"kill {reader}")
+        while self._database.cut():
             time.sleep(0.05)
 
     def _fill(self, rows: int, per_transaction: int) -> None:

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
-import pymysql
-from pymysql.constants import ER
 
 import connectors
 from connectors.base import Source
@@ -118,14 +116,7 @@ class MysqlEngine:
         """Any number may read at once."""
 
     def cut(self) -> None:
-        dumps = self.execute("select id from information_schema.processlist where command like 'Binlog Dump%'")
-        assert dumps, "nobody reads the log"
-        for (thread,) in dumps:
-            try:
-                self.execute(f"kill {thread}")
-            except pymysql.MySQLError as error:  # a reader of another test, whose end the server has just noticed
-                if error.args[0] != ER.NO_SUCH_THREAD:
-                    raise
+        assert self._database.cut(), "nobody reads the log"
 
     def elsewhere(self, position: Position) -> Position:
         coordinates, _, _ = position.token.partition("/")

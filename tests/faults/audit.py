@@ -269,10 +269,10 @@ def stored_offset(state: Path, connector: str) -> int | None:
 
 
 def stored_progress(state: Path, connector: str) -> dict[str, bool]:
-    """Whether each table's copy is done."""
+    """Whether each table's copy is done. What else a source stores with its offset is no list."""
     with closing(_open(state)) as db:
         rows = db.execute("select table_name, progress from snapshot_progress where connector = ?", (connector,))
-        return {table: json.loads(progress)[1] for table, progress in rows}
+        return {table: json.loads(progress)[1] for table, progress in rows if progress.startswith("[")}
 
 
 Topics = dict[str, list[tuple[str, list[Delivered]]]]

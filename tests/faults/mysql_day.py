@@ -159,11 +159,7 @@ class MysqlDay:
 
     def _cut(self) -> None:
         """The server drops the stream."""
-        for (thread,) in self.execute(
-            "select id from information_schema.processlist where command like 'Binlog Dump%'"
-        ):
-            with suppress(pymysql.Error):
-                self.execute(f"kill {thread}")
+        self.database.cut()
 
     def _rotate(self) -> None:
         self.execute("flush binary logs")

@@ -86,8 +86,8 @@ class BaseShop(Generic[AnyDatabase]):
         return fold(self.out)
 
     def arrive(self) -> None:
-        """Wait until the events are the table; after an outage the next try may be 30 s away."""
-        until(lambda: not self.missing(), "the events are the table", 180)
+        """Wait until the events are the table."""
+        until(lambda: not self.missing(), "the events are the table")
 
     def offset(self) -> int | None:
         state = self.tailrace.state

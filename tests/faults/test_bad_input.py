@@ -214,7 +214,7 @@ def test_a_state_folder_that_is_full_stops_the_offset_and_goes_on_when_there_is_
         shop.arrive()
         with _log_kept(tailrace):
             disk.fill()
-            stuck = until(lambda: _stuck_at(shop, running), "tailrace tells that its state is full", 180)
+            stuck = until(lambda: _stuck_at(shop, running), "tailrace tells that its state is full")
             shop.sell()
             assert shop.offset() == stuck
             assert _confirmed(postgres) <= stuck

@@ -29,8 +29,6 @@ ROUND_S = float(os.environ.get("TAILRACE_ROUND_S", "15"))
 NARROW_ROWS = 20_000
 WIDE_ROWS = 4_000
 NAME = "shop"
-PROGRESS_S = 180
-"""Both tailrace and its supervisor may be waiting before their next try, up to 30 s each."""
 
 
 class Nemesis:
@@ -67,7 +65,7 @@ class Nemesis:
         """Mostly wait for some progress, so that there is something to lose; then strike at any moment."""
         if self.random.random() < 0.8:
             offset = self.offset()
-            until(lambda: self.lives() and self.offset() != offset, "progress", PROGRESS_S)
+            until(lambda: self.lives() and self.offset() != offset, "progress")
         time.sleep(self.random.uniform(0.0, 1.0))
         ours = [(self.kill, 4), (self.kill_process_of_connector, 2), (self.look, 1)]
         strikes = [*ours, *self.day.strikes(), *self.target.strikes(self.random)]

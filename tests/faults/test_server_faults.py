@@ -157,7 +157,7 @@ def test_a_promoted_standby_with_the_slot_continues_without_loss(
         running = tailrace.run(shop.connector)
         shop.arrive()
         with psycopg.connect(standby.dsn(), autocommit=True) as connection:
-            until(lambda: _is_synced(shop, connection), "the slot is synchronised", 180)
+            until(lambda: _is_synced(shop, connection), "the slot is synchronised")
         running.kill()
         shop.sell()
         primary.server.stop("fast")

@@ -79,8 +79,7 @@ def engine_properties(port: int, folder: Path) -> dict[str, str]:
 
 
 def streaming(database: MysqlDatabase) -> bool:
-    dumps = "select 1 from information_schema.processlist where command like 'Binlog Dump%'"
-    return bool(database.execute(dumps))
+    return bool(database.dumps())
 
 
 def write(events: list[JudgedEvent], statements: list[str]) -> None:

@@ -28,7 +28,7 @@ def wheel() -> None:
 
 @pytest.mark.usefixtures("wheel")
 def test_the_demo_ends_with_tables_and_events_equal(tailrace: Tailrace, tmp_path: Path) -> None:
-    done = tailrace("demo", "--seconds", "3", "--directory", tmp_path / "out", timeout_s=300)
+    done = tailrace("demo", "--seconds", "3", "--directory", tmp_path / "out")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Equal: the events rebuild every table, row for row." in done.stdout
     for table in ("public.customers", "public.orders", "public.products"):
@@ -78,7 +78,7 @@ def test_the_demo_runs_on_a_server_of_mysql_or_mariadb(
 ) -> None:
     source = kind.rstrip("0123456789")
     options = ("--source", source, "--server-programs", programs, "--seconds", "1", "--directory", tmp_path / "out")
-    done = tailrace("demo", *options, timeout_s=300)
+    done = tailrace("demo", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Equal: the events rebuild every table, row for row." in done.stdout
     assert "shop.customers" in done.stdout
@@ -96,7 +96,7 @@ def test_without_a_server_the_demo_says_how_to_name_one(tailrace: Tailrace, tmp_
 @pytest.mark.usefixtures("wheel")
 def test_ctrl_c_ends_the_demo_early_and_still_compares(tailrace: Tailrace, tmp_path: Path) -> None:
     running = tailrace.start("demo", "--seconds", "600", "--directory", tmp_path / "out")
-    running.wait_for("events/s", timeout_s=180)  # it makes a server first
+    running.wait_for("events/s")
     running.process.send_signal(signal.SIGINT)
     assert running.wait(180) == 0, running.stdout + running.stderr
     assert "Stopped early." in running.stdout

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from service import exits, supervisor
-from tests.servers import Running, Tailrace, until
+from tests.servers import Running, Tailrace, is_gone, until
 
 ADAPTERS = Path(__file__).parent / "adapters"
 
@@ -65,13 +65,6 @@ def standins(tailrace: Tailrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return Standins(tailrace, tmp_path)
 
 
-def alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def test_every_connector_has_a_process_and_sigterm_drains_them_all(standins: Standins) -> None:
     standins.add("a", "idle")
     standins.add("b", "idle")
@@ -106,7 +99,7 @@ def test_a_second_signal_ends_a_connector_that_does_not_drain(standins: Standins
             running.process.wait(3)
             break
     assert running.wait() == 128 + signal.SIGTERM
-    assert not alive(pid)
+    assert is_gone(pid)
 
 
 def test_connectors_drain_when_their_supervisor_is_killed(standins: Standins) -> None:
@@ -115,7 +108,7 @@ def test_connectors_drain_when_their_supervisor_is_killed(standins: Standins) ->
     (pid,) = standins.wait_for("a open")
     running.process.kill()
     standins.wait_for("a close")
-    until(lambda: not alive(pid), "the orphan ends")
+    until(lambda: is_gone(pid), "the orphan ends")
 
 
 def test_a_start_right_after_the_supervisor_was_killed_waits_for_the_orphan(standins: Standins) -> None:

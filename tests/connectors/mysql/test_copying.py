@@ -229,7 +229,7 @@ def test_a_piece_is_of_one_moment_of_the_log_while_writers_go_on(copier: Copier)
     writer = Thread(target=write)
     writer.start()
     try:
-        until(has_read, "pieces between writes", 180)
+        until(has_read, "pieces between writes")
     finally:
         enough.set()
         writer.join()
