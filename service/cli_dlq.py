@@ -10,6 +10,7 @@ import typer
 
 from schema.event import StoredLetter
 from service.cli_offsets import DEFAULT_STATE, Config, DryRun, StateFolder, echo_table
+from service.dead_letters import ELSEWHERE
 from service.offset_target import clock, config_of
 from service.refused import Refused
 from service.state import State
@@ -77,7 +78,7 @@ def replay(
 ) -> None:
     """Deliver a stopped connector's dead letters again, in the order of each key; exit 1 where some have to stay."""
     from service.exits import FINDINGS
-    from service.offset_stores import open_store
+    from service.offset_stores import moved_position, open_store
     from service.registries import open_registry
     from service.replay import deliver, plan, row_now
 
@@ -92,7 +93,9 @@ def replay(
         closing(open_registry(connector, opened)) as registry,
     ):
         offsets.hold(name)
-        found = plan(dead_letters.of(name), chosen, offsets.load(name), row_now(registry))
+        moved = moved_position(connector, offsets)
+        missed = dead_letters.missed(name, moved) if moved else []
+        found = plan(dead_letters.of(name), chosen, offsets.load(name), row_now(registry), missed)
         kept = found.keep
         if dry_run:
             typer.echo(f"dry run: nothing was changed; to be delivered again: {_listed(found.deliver)}")
@@ -150,6 +153,8 @@ def _state(letter: StoredLetter) -> str:
         return "no event"
     if letter.superseded_by == letter.dead.position:
         return "came again"
+    if letter.superseded_by == ELSEWHERE:
+        return f"superseded {ELSEWHERE}"
     return f"superseded by {letter.superseded_by}" if letter.superseded_by else "waits"
 
 

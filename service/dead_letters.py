@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from offsets.errors import OffsetStoreFailed
+from offsets.position import Position
 from schema.event import DeadLetter, OtherKey, StoredLetter, id_at
 
 TABLES = """
@@ -21,7 +22,12 @@ create table if not exists dead_letter (
 );
 create unique index if not exists dead_letter_of_row
     on dead_letter (connector, position, topic, coalesce(key, iif(is_event, value, null), x''));
+create table if not exists dead_letter_watch (
+    connector text primary key, position integer not null, origin text not null
+) without rowid;
 """
+ELSEWHERE = "elsewhere"
+"""By what a letter is superseded where nobody here knows."""
 BUSY_TIMEOUT_S = 30.0
 MINUTE_MS = 60_000
 
@@ -98,7 +104,7 @@ class DeadLetters:
             ).fetchone()
             if known:
                 # What came before it in this run, a repeated stretch, is no later event.
-                stale = letter.is_event and known[1] is not None and id_at(known[1]) < id_at(letter.position)
+                stale = letter.is_event and (known[1] == ELSEWHERE or _is_before(known[1], letter.position))
                 db.execute(
                     "update dead_letter set attempt = attempt + 1, value = ?, error = ?, superseded_by = ?"
                     " where id = ?",
@@ -133,6 +139,32 @@ class DeadLetters:
                 ).fetchall()
                 came_again += [id_ for id_, position in marked if position == place]
         return came_again
+
+    def note_reached(self, connector: str, position: Position) -> None:
+        """What events up to `position` supersede is marked; to be called before an offset store has that position."""
+        with self._transaction(f"mark dead letters of connector {connector}") as db:
+            db.execute(
+                "insert or replace into dead_letter_watch values (?,?,?)",
+                (connector, position.order, position.origin),
+            )
+
+    def missed(self, connector: str, position: Position) -> list[int]:
+        """Open letters that may be older than what was delivered: `position` lies behind them, and the connector came
+        there without this state, on another machine."""
+        with self._lock, self._reported(f"read the dead letters of connector {connector}"):
+            watched = self._db.execute(
+                "select 1 from dead_letter_watch where connector = ? and position >= ? and origin = ?",
+                (connector, position.order, position.origin),
+            ).fetchone()
+            waiting = self._db.execute(
+                f"select id, position from dead_letter where connector = ? and key is not null and {_OPEN}",
+                (connector,),
+            ).fetchall()
+        return [] if watched else [id_ for id_, place in waiting if id_at(place)[0] < position.order]
+
+    def mark_missed(self, ids: Iterable[int]) -> None:
+        with self._transaction("mark dead letters") as db:
+            db.executemany("update dead_letter set superseded_by = ? where id = ?", [(ELSEWHERE, id_) for id_ in ids])
 
     def rejected_again(self, id_: int, error: str) -> None:
         with self._transaction("mark a dead letter") as db:
@@ -220,6 +252,10 @@ class DeadLetters:
                 f"cannot {doing} in {self.path}: {error}",
                 "check that the disk has room and that the state folder can be written",
             ) from error
+
+
+def _is_before(place: str | None, other: str) -> bool:
+    return place is not None and id_at(place) < id_at(other)
 
 
 def _letter(row: Sequence[Any]) -> DeadLetter:

@@ -4,6 +4,7 @@ from typing import cast
 
 import structlog
 
+from offsets.position import Position
 from schema.event import DeadLetter, Event, place_of, row_of
 from service.dead_letters import DeadLetters, Limits
 from sinks.base import LetterSink, Sink
@@ -18,12 +19,26 @@ class LetterBox:
     between publishes it again.
     """
 
-    def __init__(self, connector: str, letters: DeadLetters, limits: Limits, topic: str | None = None) -> None:
-        """`topic`: where letters are published by a LetterSink. Raises OffsetStoreFailed."""
+    def __init__(
+        self,
+        connector: str,
+        letters: DeadLetters,
+        limits: Limits,
+        topic: str | None = None,
+        resumed: Position | None = None,
+    ) -> None:
+        """`topic`: where letters are published by a LetterSink. `resumed`: where the connector begins, if other
+        machines may have brought it there. Raises OffsetStoreFailed."""
         self._connector = connector
         self._letters = letters
         self._limits = limits
         self._topic = topic
+        if resumed is not None and (missed := letters.missed(connector, resumed)):
+            letters.mark_missed(missed)
+            log.warning(
+                f"{len(missed)} dead letters may be older than what was delivered: another machine ran the connector",
+                hint=f"`tailrace dlq replay {connector}` says how to have each row as it is now",
+            )
         self._open: dict[bytes | None, set[tuple[str, bytes]]] = {}  # topics and keys, by row, of letters that are open
         for letter_topic, key in letters.open_keys(connector):
             self._open.setdefault(row_of(key), set()).add((letter_topic, key))
@@ -44,6 +59,11 @@ class LetterBox:
         see that event; so a letter that is not marked can be replayed in order."""
         if self._open and not self._open.keys().isdisjoint(row_of(event.key) for event in events):
             self._supersede(events)
+
+    def reach(self, position: Position | None) -> None:
+        """A checkpoint at `position` begins."""
+        if self._open and position is not None:
+            self._letters.note_reached(self._connector, position)
 
     def publish(self, sink: Sink) -> None:
         """Hand the sink what no checkpoint has covered yet; its flush makes it durable. Raises SinkError."""

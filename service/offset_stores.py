@@ -8,6 +8,7 @@ from typing import NamedTuple
 import offsets
 from offsets.base import OffsetStore
 from offsets.history import Stored
+from offsets.position import Position
 from service import config, exactly_once, exits, secrets
 from service.problems import ConfigError
 from service.refused import Refused
@@ -41,6 +42,12 @@ def move_in(connector: str, store: OffsetStore, state: State) -> bool:
         store.save(connector, *offset)
         local.replace(connector, None, f"move to {store.place}")
     return True
+
+
+def moved_position(connector: config.Connector, store: OffsetStore) -> Position | None:
+    """Where the connector resumes, if its offset may have been moved from another machine. Raises OffsetError."""
+    offset = store.load(connector.name) if connector.offsets_type != LOCAL else None
+    return offset.position if offset else None
 
 
 class ConnectorStore(NamedTuple):

@@ -156,6 +156,7 @@ class Pipeline:
     def checkpoint(self) -> None:
         """The promise. Nothing else in the program makes a position durable."""
         if self.letters is not None:
+            self.letters.reach(self._accepted)
             self.letters.publish(self.sink)
         self.sink.flush()  # durable downstream
         if self._accepted is None:  # inside a transaction: nothing to resume after yet

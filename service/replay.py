@@ -1,7 +1,7 @@
 """Dead letters that are delivered again: in the order of their keys, or not at all."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from offsets.position import Offset
@@ -10,7 +10,7 @@ from schema.errors import SchemaError
 from schema.event import Batch, StoredLetter, id_at, row_of
 from schema.registry import Registry
 from service import config
-from service.dead_letters import DeadLetters
+from service.dead_letters import ELSEWHERE, DeadLetters
 from service.sink_building import build_sink
 from sinks.base import Sink
 from sinks.errors import Rejected, SinkError
@@ -37,11 +37,18 @@ class Plan(NamedTuple):
     keep: list[Staying]
 
 
-def plan(letters: Sequence[StoredLetter], chosen: set[int], offset: Offset | None, row_now: RowNow) -> Plan:
+def plan(
+    letters: Sequence[StoredLetter],
+    chosen: set[int],
+    offset: Offset | None,
+    row_now: RowNow,
+    missed: Collection[int] = (),
+) -> Plan:
     """Which `chosen` ones of a stopped connector's `letters`, in the order they came, can be delivered in order.
 
-    `offset` is the connector's; `row_now` says how else a letter's row is had.
+    `offset` is the connector's; `row_now` says how else a letter's row is had; `missed` are `DeadLetters.missed`.
     """
+    letters = [letter._replace(superseded_by=ELSEWHERE) if letter.id in missed else letter for letter in letters]
     made = Plan([], [])
     last: dict[tuple[str, bytes], StoredLetter] = {}  # of each key, but for those that are superseded
     waiting: dict[tuple[str, bytes], StoredLetter] = {}  # the first of each key that could be delivered later
@@ -126,6 +133,8 @@ def _obstacle(letter: StoredLetter, offset: Offset | None, row_now: RowNow) -> t
     dead = letter.dead
     if not dead.is_event:
         return "it holds what the log held, and never became an event", row_now(letter)
+    if letter.superseded_by == ELSEWHERE:
+        return "the connector has run on another machine since, which may have delivered a newer event", row_now(letter)
     if letter.superseded_by not in (None, dead.position):
         return f"event {letter.superseded_by} of the same key was delivered, which is newer", row_now(letter)
     if offset is None or id_at(dead.position)[0] >= offset.position.order:

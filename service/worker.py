@@ -28,7 +28,7 @@ from service import __version__, config, exactly_once, exits, logs, secrets
 from service.backoff import Backoff
 from service.dead_letters import Limits
 from service.letter_box import LetterBox
-from service.offset_stores import LOCAL, move_in, open_store
+from service.offset_stores import LOCAL, move_in, moved_position, open_store
 from service.pipeline import Delivery, Pipeline
 from service.registries import open_registry
 from service.sink_building import build_sink
@@ -123,7 +123,13 @@ class _Attempts:
             if connector.offsets_type != LOCAL and move_in(connector.name, offsets, self._state):
                 log.info(f"took over the offset from {self._state.path}", store=offsets.place)
             self._refuse_forgotten(offsets)
-            letters = LetterBox(connector.name, dead_letters, _limits(connector), connector.errors.dead_letter_topic)
+            letters = LetterBox(
+                connector.name,
+                dead_letters,
+                _limits(connector),
+                connector.errors.dead_letter_topic,
+                moved_position(connector, offsets),
+            )
             # Secrets are read at each attempt, so that a password that was changed is found.
             source = connectors.load(connector.source_type)(
                 secrets.resolve(connector.source),

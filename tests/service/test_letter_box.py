@@ -8,9 +8,9 @@ import pytest
 
 from offsets.errors import OffsetStoreFailed
 from offsets.memory import MemoryStore
-from offsets.position import Position
+from offsets.position import Offset, Position
 from schema.event import Batch, Event, StoredLetter
-from service.dead_letters import DeadLetters, Limits, TooManyDeadLetters
+from service.dead_letters import ELSEWHERE, DeadLetters, Limits, TooManyDeadLetters
 from service.letter_box import LetterBox
 from service.pipeline import Pipeline
 from service.state import State
@@ -68,7 +68,8 @@ class Connector:
         self.start()
 
     def start(self) -> None:
-        box = LetterBox("shop", self.letters, self.limits, TOPIC)
+        offset = self.offsets.load("shop")
+        box = LetterBox("shop", self.letters, self.limits, TOPIC, offset.position if offset else None)
         sink = Sink(self.target)
         self.pipeline = Pipeline("shop", None, sink, self.offsets, dead_letter=box.put, letters=box)  # type: ignore[arg-type]
 
@@ -244,3 +245,50 @@ def test_a_limit_stops_in_front_of_the_next_letter(shop: Connector) -> None:
     shop.deliver(bad(4, b"a"), event(5), bad(6, b"b"), event(7))
     assert [position for position, _ in shop.marks()] == ["2/0", "4/0", "6/0"]
     assert [each.id[0] for each in shop.target.durable] == [3, 5, 7]
+
+
+def test_a_letter_that_another_machine_went_past_is_superseded(shop: Connector) -> None:
+    shop.deliver(event(1), bad(2), bad(3, b"other"))
+    shop.offsets.save("shop", Position(9, "-", "{}"), {})
+    shop.start()
+    assert shop.marks() == [("2/0", ELSEWHERE), ("3/0", ELSEWHERE)]
+
+
+def test_a_letter_that_came_after_another_machines_run_is_open(shop: Connector) -> None:
+    shop.deliver(event(1))
+    shop.offsets.save("shop", Position(9, "-", "{}"), {})
+    shop.start()
+    shop.deliver(bad(12))
+    shop.start()
+    assert shop.marks() == [("12/0", None)]
+
+
+def test_letters_stay_open_over_runs_on_one_machine_also_behind_a_kill(shop: Connector) -> None:
+    shop.deliver(bad(2))
+    shop.deliver(event(7, b"other"))
+    shop.target.fails_to_flush = True
+    with pytest.raises(SinkUnavailable):
+        shop.deliver(event(8, b"other"))
+    shop.start()
+    shop.deliver(event(7, b"other"), to=None)
+    shop.start()
+    assert shop.marks() == [("2/0", None)]
+
+
+def test_a_letter_of_another_log_than_the_stored_position_is_superseded(shop: Connector) -> None:
+    shop.deliver(bad(2))
+    shop.offsets.replace("shop", Offset(Position(3, "-", '{"system":"another"}'), {}), "import")
+    shop.start()
+    assert shop.marks() == [("2/0", ELSEWHERE)]
+
+
+def test_a_letter_that_another_machine_went_past_is_open_once_its_event_is_read_again_and_refused(
+    shop: Connector,
+) -> None:
+    shop.deliver(bad(2))
+    shop.offsets.save("shop", Position(9, "-", "{}"), {})
+    shop.start()
+    shop.offsets.replace("shop", Offset(Position(1, "-", "{}"), {}), "seek")
+    shop.start()
+    shop.deliver(bad(2))
+    assert shop.marks() == [("2/0", None)]

@@ -1,14 +1,17 @@
 """A connector whose offset lies on a server: it moves, and operators reach it from anywhere."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from schema.event import DeadLetter, Event, place_of
 from service import exits
 from service.demo_events import fold
+from service.state import State
 from tests import offset_stores
 from tests.conftest import OwnPostgresFactory
 from tests.fold import read_events
@@ -94,6 +97,30 @@ def test_a_connector_that_moves_to_another_machine_loses_nothing_and_copies_noth
     [table] = fold(events).values()
     rows = {row["id"]: row["n"] for row in table.values()}
     assert rows == dict(shop.execute("select id, n from orders"))
+
+
+def test_a_letter_left_on_a_machine_is_not_delivered_behind_what_another_machine_delivered(
+    shop: OwnPostgres, remote: Place, machines: tuple[Machine, Machine]
+) -> None:
+    first, second = machines
+    first.catch_up(first.connector(shop, remote.section))
+    letter = _put_aside(shop, first)
+    shop.execute("update orders set n = 2 where id = 2")
+    let_hold_time_pass(remote)
+    first.catch_up(first.connector(shop, remote.section))
+    let_hold_time_pass(remote)
+    assert "to be delivered again: 1 (1)" in first("dlq", "replay", "shop", "--dry-run").stdout
+    let_hold_time_pass(remote)
+    shop.execute("update orders set n = 3 where id = 1")
+    second.catch_up(second.connector(shop, remote.section))
+    let_hold_time_pass(remote)
+    replayed = first("dlq", "replay", "shop")
+    assert replayed.returncode == exits.FINDINGS
+    assert f"letter 1 of public.orders at {letter} stays: the connector has run on another machine" in replayed.stderr
+    assert '`tailrace snapshot shop public.orders --where "id = 1"` delivers the row as it is now' in replayed.stderr
+    let_hold_time_pass(remote)
+    first.catch_up(first.connector(shop, remote.section))
+    assert "superseded elsewhere" in first("dlq", "list", "shop").stdout
 
 
 def test_a_second_machine_is_told_who_runs_the_connector_and_does_not_run_it(
@@ -191,3 +218,15 @@ def test_offsets_in_a_captured_database_are_warned_of(shop: OwnPostgres, machine
     assert "exclude them" not in first("check", first.write(connector)).stdout
     first.catch_up(connector)
     assert set(first.ops()) == {"r"}
+
+
+def _put_aside(shop: OwnPostgres, machine: Machine) -> str:
+    """As if the sink had refused an event of row 1, at the end of the log; its place."""
+    [(order,)] = shop.execute("select (pg_current_wal_insert_lsn() - '0/0')::bigint")
+    state = State.open(machine.state)
+    with closing(state.registry()) as registry, closing(state.dead_letters()) as letters:
+        [key_id] = [version.id for version in registry.versions("shop.public.orders-key")]
+        key = b"\0" + key_id.to_bytes(4, "big") + b"\x02"
+        event = Event("shop.public.orders", "public.orders", key, b"value", (order, 0))
+        letters.add("shop", DeadLetter.of(event, "too large"))
+        return place_of(event)
