@@ -100,8 +100,8 @@ class Transactions:
         return OffsetStoreFailed(
             f"the brokers ended a transaction of connector {self._connector} that was open for {open_s:.0f} s;"
             f" {self._limit_s:g} s are allowed",
-            "where a database transaction takes longer to deliver, raise sink.transaction_timeout_s, and with it"
-            " transaction.max.timeout.ms of the brokers; it is tried again",
+            "where a database transaction, or the copy of a table without a key, takes longer to deliver, raise"
+            " sink.transaction_timeout_s, and with it transaction.max.timeout.ms of the brokers; it is tried again",
         )
 
     def close(self) -> None:
