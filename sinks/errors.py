@@ -3,6 +3,7 @@
 SinkError
  ├── SinkUnavailable    the target cannot take events now (retryable): full disk, folder gone, network
  ├── SinkMisconfigured  it never will, as configured
+ ├── SinkRefused        it lets nobody in with what we show
  ├── ReaderGone         who read the events has left; the connector ends, quietly, and forgets nothing
  └── Rejected           the target refuses one event for good
 """
@@ -25,6 +26,10 @@ class SinkUnavailable(SinkError):
 
 
 class SinkMisconfigured(SinkError):
+    pass
+
+
+class SinkRefused(SinkError):
     pass
 
 

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError
 
 from offsets.kafka_codes import BAD_SETTINGS, MISSING, NOT_ACCEPTED, UNREACHABLE, lacks_token, reason, unusable_file
 from schema.event import Event
-from sinks.errors import Rejected, SinkError, SinkMisconfigured, SinkUnavailable
+from sinks.errors import Rejected, SinkError, SinkMisconfigured, SinkRefused, SinkUnavailable
 
 REFUSED = frozenset(
     {
@@ -48,7 +48,7 @@ _SSL = _Said(
     "correct sink.tls; `verify-full` is the default off this host",
 )
 _NOT_ACCEPTED = _Said(
-    SinkMisconfigured,
+    SinkRefused,
     "Kafka at {servers} does not accept who we are: {reason}",
     "correct sink.sasl, its password, or the mechanism that the listener offers",
 )
@@ -110,7 +110,7 @@ _BY_CODE = {
 
 
 def translate(error: KafkaError, servers: str, topic: str = "", user: str = "") -> SinkError:
-    """What an operator reads: SinkUnavailable where opening anew may help, else SinkMisconfigured.
+    """What an operator reads: SinkUnavailable where opening anew may help, else SinkMisconfigured or SinkRefused.
 
     `topic` is the one that the error is about, if any. A code that is not in the table is retryable.
     """

@@ -40,6 +40,19 @@ def find_registry() -> Rung:
     return Rung("none", f"no schema registry: set {VARIABLE}, run .ci/servers, or start docker")
 
 
+def logins(password: str, **users: str) -> list[str]:
+    """Settings of a registry that lets in nobody else. `users` are names with a role: ``sr-admin``, ``sr-developer``,
+    ``sr-readonly``."""
+    embedded = "quarkus.security.users.embedded"
+    return [
+        "quarkus.http.auth.basic=true",
+        "apicurio.auth.role-based-authorization=true",
+        f"{embedded}.plain-text=true",
+        *(f"{embedded}.users.{name}={password}" for name in users),
+        *(f"{embedded}.roles.{name}={role}" for name, role in users.items()),
+    ]
+
+
 class LocalRegistry(Rigged):
     """A registry of our own on 127.0.0.1; what is registered outlives `stop` and `kill`.
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.conftest import OwnRegistryFactory
-from tests.registry_servers import Registry
+from tests.registry_servers import Registry, logins
 
 pytestmark = pytest.mark.registry
 
@@ -52,13 +52,7 @@ def test_a_killed_registry_keeps_its_schemas_and_a_protected_one_wants_a_passwor
     registry.server.kill()
     with pytest.raises(httpx.TransportError):
         registry.schema(schema_id)
-    registry.server.settings = [
-        "quarkus.http.auth.basic=true",
-        "quarkus.security.users.embedded.plain-text=true",
-        "quarkus.security.users.embedded.users.alice=secret",
-        "quarkus.security.users.embedded.roles.alice=sr-admin",
-        "apicurio.auth.role-based-authorization=true",
-    ]
+    registry.server.settings = logins("secret", alice="sr-admin")
     registry.server.start()
     assert registry.client.get("/subjects").status_code == httpx.codes.UNAUTHORIZED
     registry.client.auth = ("alice", "secret")

@@ -1,7 +1,8 @@
 """A small table whose changes go to a topic, as a consumer of that topic sees them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from io import BytesIO
 from threading import Event, Thread
 from typing import Any
@@ -13,6 +14,7 @@ from service.state import State
 from tests.faults.shop import Shop
 from tests.fold import plain
 from tests.kafka_servers import Kafka, KafkaRecord
+from tests.registry_servers import Registry
 from tests.servers import Database, Tailrace, until
 
 ARRIVES_S = 180.0
@@ -20,10 +22,22 @@ ARRIVES_S = 180.0
 
 
 class KafkaShop(Shop):
-    """`sink` are keys of the sink beside its address."""
+    """`sink` are keys of the sink beside its address. Its versions are in `registry`, or else in the state; `through`
+    is an address that stands for the registry's."""
 
-    def __init__(self, database: Database, tailrace: Tailrace, kafka: Kafka, bootstrap: str = "", **sink: Any) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tailrace: Tailrace,
+        kafka: Kafka,
+        bootstrap: str = "",
+        *,
+        registry: Registry | None = None,
+        through: str = "",
+        **sink: Any,
+    ) -> None:
         self.kafka = kafka
+        self.registry = registry
         self.topic = f"{kafka.prefix}.public.items"
         super().__init__(
             database,
@@ -31,6 +45,7 @@ class KafkaShop(Shop):
             sink={"type": "kafka", "bootstrap_servers": bootstrap or kafka.bootstrap, **sink},
             events={"topic_prefix": kafka.prefix},
             errors={"retry_for_s": 3600},
+            **({"registry": {"type": "confluent", "url": through or registry.url}} if registry else {}),
         )
 
     def folded(self) -> dict[str, dict[str, Row]]:
@@ -41,17 +56,23 @@ class KafkaShop(Shop):
 
     def events(self) -> list[dict[str, Any]]:
         """In the order of (partition, offset)."""
+        if self.registry:
+            return self._decoded(self.registry.schema)
         with closing(State.open(self.tailrace.state).registry()) as registry:
+            return self._decoded(registry.schema)
 
-            def decoded(data: bytes | None) -> Any:
-                if not data:
-                    return None
-                return fastavro.schemaless_reader(BytesIO(data[5:]), registry.schema(int.from_bytes(data[1:5])), None)
+    def _decoded(self, schema: Callable[[int], Any]) -> list[dict[str, Any]]:
+        schema_of = cache(schema)
 
-            return [
-                plain({"topic": self.topic, "key": decoded(record.key), "value": decoded(record.value)})
-                for record in self.records()
-            ]
+        def decoded(data: bytes | None) -> Any:
+            if not data:
+                return None
+            return fastavro.schemaless_reader(BytesIO(data[5:]), schema_of(int.from_bytes(data[1:5])), None)
+
+        return [
+            plain({"topic": self.topic, "key": decoded(record.key), "value": decoded(record.value)})
+            for record in self.records()
+        ]
 
     def records(self) -> list[KafkaRecord]:
         return self.kafka.read(self.topic) if self.topic in self.kafka.topics() else []

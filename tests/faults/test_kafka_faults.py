@@ -6,16 +6,20 @@ TAILRACE_OUTAGE_S=300 pytest tests/faults/test_kafka_faults.py     how long a br
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from confluent_kafka.admin._metadata import TopicMetadata  # noqa: F401
 
 from service import exits
-from tests.conftest import OwnKafkaFactory
+from tests.conftest import OwnKafkaFactory, OwnRegistryFactory
 from tests.faults.kafka_shop import ARRIVES_S, KafkaShop
+from tests.faults.shop import told_by
 from tests.kafka_security import ACLS, allow, passwords, withdraw
 from tests.kafka_servers import Kafka
+from tests.registry_servers import Registry
+from tests.schema.registry_proxy import Proxy, basic, wants
 from tests.servers import VERSIONS, Database, Tailrace, until
 
 OUTAGE_S = float(os.environ.get("TAILRACE_OUTAGE_S", "5"))
@@ -217,3 +221,53 @@ def test_an_event_larger_than_its_topic_takes_may_become_a_dead_letter_and_the_o
     assert "more than" in letters
     postgres.execute("delete from items where id = 999")
     assert [event for event in shop.missing() if "999" not in event] == []
+
+
+@pytest.mark.registry
+def test_a_registry_that_is_killed_before_a_new_version_is_told_and_delivers_all_once_it_is_back(
+    postgres: Database, tailrace: Tailrace, kafka: Kafka, own_registry: OwnRegistryFactory
+) -> None:
+    registry = own_registry()
+    shop = KafkaShop(postgres, tailrace, kafka, registry=registry, topics={"create": True})
+    running = tailrace.run(shop.connector)
+    shop.arrive()
+    with shop.selling():
+        shop.delivers()
+        registry.server.kill()
+        postgres.execute("alter table items alter id type bigint")
+        running.wait_for("could not look up a schema")
+        running.wait_for("retry_in_s")
+        offset = shop.offset()
+        attempts = running.stderr.count("retry_in_s")
+        until(lambda: running.stderr.count("retry_in_s") > attempts, "it has tried again")
+        assert shop.offset() == offset
+        registry.server.start()
+        shop.delivers()
+    shop.arrive()
+    assert running.stop() == exits.DONE
+    shop.check()
+    assert registry.versions(f"{shop.topic}-value") == [1, 2]
+
+
+@pytest.mark.registry
+def test_a_registry_that_asks_for_a_password_before_a_new_version_ends_the_connector_and_loses_nothing(
+    postgres: Database, tailrace: Tailrace, kafka: Kafka, registry: Registry
+) -> None:
+    with closing(Proxy(registry.url)) as proxy:
+        shop = KafkaShop(postgres, tailrace, kafka, registry=registry, through=proxy.url, topics={"create": True})
+        running = tailrace.run(shop.connector)
+        shop.arrive()
+        with shop.selling():
+            shop.delivers()
+            proxy.fault = wants(basic("shop", "secret"))
+            postgres.execute("alter table items alter id type bigint")
+            told = told_by(running)
+        assert told.code == exits.FATAL
+        assert told.cause.endswith(f"could not look up a schema of {shop.topic}-key: HTTP 401: Unauthorized")
+        assert told.hint.startswith("set registry.user and registry.password, or registry.token")
+        assert registry.versions(f"{shop.topic}-value") == [1]
+        assert shop.refused() == told
+        proxy.fault = None
+        tailrace.catch_up(shop.connector)
+        shop.check()
+        assert registry.versions(f"{shop.topic}-value") == [1, 2]

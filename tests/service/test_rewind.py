@@ -36,7 +36,8 @@ class Shop:
         return done.stdout
 
     def position(self) -> str:
-        [position] = [line.split()[1] for line in self.offsets("show", "shop").splitlines() if "position" in line]
+        lines = self.offsets("show", "shop").splitlines()
+        [position] = [line.split()[1] for line in lines if line.startswith("position ")]
         return position
 
 

@@ -39,7 +39,9 @@ class Shop:
         return done.stderr if code else done.stdout
 
     def position(self) -> str:
-        [position] = [line.split()[1] for line in self.offsets("show", "shop").splitlines() if "position" in line]
+        [position] = [
+            line.split()[1] for line in self.offsets("show", "shop").splitlines() if line.startswith("position ")
+        ]
         return position
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from schema.event import Event
-from sinks.errors import SinkMisconfigured, SinkUnavailable
+from sinks.errors import SinkMisconfigured, SinkRefused, SinkUnavailable
 from sinks.kafka import KafkaSink
 from sinks.kafka_config import KafkaConfig
 from tests.certificates import Authority
@@ -185,10 +185,10 @@ def test_a_password_and_the_right_to_write_are_asked_for_over_tls(own_kafka: Own
     with pytest.raises(SinkUnavailable, match="no Kafka broker") as silent:
         opened(address, sasl=shop)
     assert "sink.tls" in silent.value.hint
-    with pytest.raises(SinkMisconfigured, match=r"does not accept who we are: .*Authentication failed") as error:
+    with pytest.raises(SinkRefused, match=r"does not accept who we are: .*Authentication failed") as refused:
         opened(address, tls=right, sasl={**shop, "password": "wrong"})
-    assert "sink.sasl" in error.value.hint
-    assert "secret" not in str(error.value)
+    assert "sink.sasl" in refused.value.hint
+    assert "secret" not in str(refused.value)
 
     sink = opened(address, tls=right, sasl=shop)
     with pytest.raises(SinkUnavailable, match="may not write to the topic orders") as forbidden:
@@ -246,5 +246,5 @@ def test_a_token_proves_who_we_are(own_kafka: OwnKafkaFactory) -> None:
     address = kafka.server.clients_bootstrap
     deliver(address, change("orders", 1), sasl={"mechanism": "OAUTHBEARER"}, settings=settings)
     assert numbers(kafka.read("orders")) == [1]
-    with pytest.raises(SinkMisconfigured, match="does not accept who we are"):
+    with pytest.raises(SinkRefused, match="does not accept who we are"):
         opened(address, sasl={"mechanism": "PLAIN", "user": "shop", "password": "secret"})

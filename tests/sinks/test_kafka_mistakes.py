@@ -9,7 +9,7 @@ import pytest
 from offsets.errors import OffsetStoreFailed, OffsetStoreMisconfigured
 from offsets.kafka_config import KafkaStoreConfig
 from offsets.kafka_topic import OffsetTopic
-from sinks.errors import SinkError, SinkMisconfigured, SinkUnavailable
+from sinks.errors import SinkError, SinkMisconfigured, SinkRefused, SinkUnavailable
 from tests.certificates import Authority
 from tests.kafka_security import passwords, tls
 from tests.kafka_servers import LocalKafka
@@ -81,7 +81,7 @@ def test_tls_to_a_listener_without_it_and_a_password_to_one_that_asks_for_none(b
     assert "connecting to a PLAINTEXT broker listener?" in str(error)
     assert "`disable` is for a listener without TLS" in error.hint
     error = told(broker.open, sasl=broker.right["sasl"])
-    assert isinstance(error, SinkMisconfigured)
+    assert isinstance(error, SinkRefused)
     assert "correct sink.sasl" in error.hint
 
 
@@ -94,7 +94,7 @@ def test_tls_to_a_listener_without_it_and_a_password_to_one_that_asks_for_none(b
 )
 def test_a_wrong_password_and_a_wrong_mechanism_stop(broker: Guarded, sasl: dict[str, Any], said: str) -> None:
     error = told(broker.guarded, **broker.keys(sasl=sasl))
-    assert isinstance(error, SinkMisconfigured)
+    assert isinstance(error, SinkRefused)
     assert said in str(error)
     assert "correct sink.sasl, its password, or the mechanism" in error.hint
 
