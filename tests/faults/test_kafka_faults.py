@@ -154,11 +154,23 @@ def test_the_right_to_write_that_is_taken_away_is_told_and_given_back_delivers_w
     running = tailrace.run(shop.connector)
     shop.arrive()
     withdraw(kafka, "shop", "topic", shop.topic, "WRITE")
-    offset = shop.offset()
-    with shop.selling():
-        running.wait_for(f"may not write to the topic {shop.topic}")
+    behind: list[int] = []  # where each sale ends in the log
+
+    def sell_until_told() -> bool:
+        postgres.execute("update items set name = concat(name, '!')")
+        [(end,)] = postgres.execute("select (pg_current_wal_insert_lsn() - '0/0')::bigint")
+        behind.append(end)
+        return f"may not write to the topic {shop.topic}" in running.stderr
+
+    until(sell_until_told, "the withdrawal is told")
     running.wait_for("--allow-principal User:shop --operation Write")
+    attempts = running.stderr.count("retry_in_s")
+    until(lambda: running.stderr.count("retry_in_s") >= attempts + 2, "it is tried again, and refused again")
+    forms = {event["key"]["id"]: event["value"]["after"]["name"].count("!") for event in shop.events()}
+    delivered = min(forms.values())  # so many sales as a whole
+    offset = shop.offset()
     assert offset is not None
+    assert offset < behind[delivered]  # it stands in front of the first that was refused
     allow(kafka, "shop", "topic", shop.topic, "WRITE")
     shop.arrive()
     assert running.stop() == exits.DONE

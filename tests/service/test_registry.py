@@ -5,8 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer
+from confluent_kafka.serialization import MessageField, SerializationContext
 
 from service import exits
+from tests.kafka_servers import Kafka
 from tests.registry_servers import Registry
 from tests.schema.registry_proxy import Proxy, answers
 from tests.servers import VERSIONS, Database, Tailrace, until
@@ -151,6 +155,47 @@ def test_the_versions_of_a_connectors_own_registry_are_listed_and_compared(
     assert "total was added: int or null" in compared.stdout
     (tailrace.folder / "shop.json").write_text("{")
     assert "shop.json: line 1, column 2: not valid JSON" in tailrace("schemas", "list").stderr
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    ("subjects", "of_key", "of_value"),
+    [
+        ("record", "{topic}.Key", "{topic}.Envelope"),
+        ("topic-record", "{topic}-{topic}.Key", "{topic}-{topic}.Envelope"),
+    ],
+)
+def test_subjects_named_by_the_record_are_listed_and_readers_find_every_version(
+    postgres: Database,
+    tailrace: Tailrace,
+    kafka: Kafka,
+    registry: Registry,
+    orders: str,
+    subjects: str,
+    of_key: str,
+    of_value: str,
+) -> None:
+    shop = connector(postgres, registry, registry.url, subjects=subjects)
+    shop["sink"] = {"type": "kafka", "bootstrap_servers": kafka.bootstrap}
+    kafka.prefix = registry.prefix  # of the topic, which the subjects are named after
+    kafka.create_topic(orders)
+    tailrace.catch_up(shop)
+    postgres.execute("alter table orders add column total int")
+    postgres.execute("insert into orders values (2, 'second', 20)")
+    tailrace.catch_up(shop)
+    key, value = of_key.format(topic=orders), of_value.format(topic=orders)
+    assert registry.subjects() == [value, key]
+    listed = [line.split()[:2] for line in tailrace("schemas", "list").stdout.splitlines()]
+    assert listed == [["SUBJECT", "VERSION"], [value, "2"], [key, "1"]]
+    with SchemaRegistryClient({"url": registry.url}) as client:
+        read = AvroDeserializer(client)
+        keys = [read(each.key, SerializationContext(orders, MessageField.KEY)) for each in kafka.read(orders)]
+        values = [read(each.value, SerializationContext(orders, MessageField.VALUE)) for each in kafka.read(orders)]
+    assert keys == [{"id": 1}, {"id": 2}]
+    assert [each["after"] for each in values] == [
+        {"id": 1, "note": "first"},
+        {"id": 2, "note": "second", "total": 20},
+    ]
 
 
 def test_check_tells_whether_the_registry_would_take_schemas(
