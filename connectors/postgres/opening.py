@@ -17,6 +17,9 @@ from offsets.position import Offset, Position
 
 log = structlog.get_logger("tailrace")
 
+_made: dict[str, int] = {}
+"""Where slots begin that this process made, by their origin: an attempt may end before it stores an offset."""
+
 
 class OpenLog(NamedTuple):
     """A stream that is running from `position` on, and an ordinary connection beside it.
@@ -90,7 +93,7 @@ def _open(
         _check_offset(config, connector, connection, server, after)
         # The publication first: the log is decoded with the publications of its own time.
         published = ensure_published(connection, config, tables, _dispensable(config, after))
-        name, start = _lasting_slot(config, connector, connection, replication, after)
+        name, start = _lasting_slot(config, connector, connection, replication, after, slots.origin(server, config))
     slot = slots.find(connection, name)
     stream = ReplicationStream(replication, config)
     stream.start(name, start, config.publication)
@@ -125,12 +128,16 @@ def _lasting_slot(
     connection: psycopg.Connection[Any],
     replication: psycopg.Connection[Any],
     after: Offset | None,
+    origin: str,
 ) -> tuple[str, int]:
     """The connector's own slot and where to start in it."""
     slot = slots.find(connection, config.slot)
     if slot is not None and after is not None:
         log.info("goes on behind its offset", slot=config.slot, position=after.position.token)
         return config.slot, after.position.order
+    if slot is not None and _made.get(origin) == slot.confirmed:
+        log.info("goes on with the slot that it made before", slot=config.slot, position=format_lsn(slot.confirmed))
+        return config.slot, slot.confirmed
     if slot is not None:
         log.warning(
             f"slot {config.slot} was there before, but this state folder has no offset: {connector} starts as new",
@@ -139,7 +146,7 @@ def _lasting_slot(
         )
         return config.slot, slot.confirmed
     log.info("making the slot; the server first waits for the transactions that are open now", slot=config.slot)
-    start = slots.create(replication, config.slot)
+    start = _made[origin] = slots.create(replication, config.slot)
     log.info("slot made", slot=config.slot, position=format_lsn(start))
     return config.slot, start
 

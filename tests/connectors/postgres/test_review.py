@@ -334,6 +334,20 @@ def test_a_table_that_came_during_a_stop_and_may_not_be_published_is_left_out_un
         assert again.read_until(2)[1]["after"] == {"id": 2}
 
 
+def test_a_slot_that_this_process_made_before_its_first_checkpoint_is_no_surprise(
+    postgres: Database, tmp_path: Path
+) -> None:
+    with reading(postgres, tmp_path):
+        pass
+    with capture_logs() as said, reading(postgres, tmp_path):
+        assert [line["event"] for line in said if line["log_level"] == "warning"] == []
+    until(lambda: postgres.execute("select 1 from pg_replication_slots where not active"), "the slot is free")
+    postgres.execute("select pg_drop_replication_slot('tailrace_shop')")
+    postgres.execute("select pg_create_logical_replication_slot('tailrace_shop', 'pgoutput')")
+    with capture_logs() as said, reading(postgres, tmp_path):
+        assert [line["log_level"] for line in said if "was there before" in line["event"]] == ["warning"]
+
+
 def test_the_hint_of_a_table_that_may_not_be_published_leaves_it_out(
     postgres: Database, tmp_path: Path, reader: str
 ) -> None:
