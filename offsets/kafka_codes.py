@@ -16,15 +16,8 @@ FORBIDDEN = frozenset(
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     }
 )
-UNREACHABLE = frozenset(
-    {
-        KafkaError._TRANSPORT,
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._RESOLVE,
-        KafkaError._TIMED_OUT,
-        KafkaError.REQUEST_TIMED_OUT,
-    }
-)
+NOT_CONNECTED = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})
+UNREACHABLE = NOT_CONNECTED | {KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT}
 NOT_ACCEPTED = frozenset(
     {
         KafkaError._AUTHENTICATION,
