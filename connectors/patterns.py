@@ -1,5 +1,6 @@
 """Which tables a connector captures: globs over ``schema.table``, a leading ``!`` excludes."""
 
+import glob
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -11,6 +12,16 @@ def selected(patterns: Sequence[str] | None, table: str) -> bool:
     if included and not any(fnmatchcase(table, pattern) for pattern in included):
         return False
     return not any(fnmatchcase(table, pattern) for pattern in excluded)
+
+
+def named(patterns: Sequence[str] | None, table: str) -> bool:
+    """Whether a pattern means `table` and can mean no other."""
+    return exclusion(table)[1:] in (patterns or ())
+
+
+def exclusion(table: str) -> str:
+    """The pattern that takes `table` out, and no other."""
+    return f"!{glob.escape(table)}"
 
 
 def without_match(patterns: Sequence[str] | None, tables: Iterable[str]) -> list[str]:

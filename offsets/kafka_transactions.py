@@ -53,11 +53,13 @@ class Transactions:
         """End what an earlier process left open, and every earlier process with it."""
         self._insist(self.producer.init_transactions)
 
-    def begin(self) -> None:
-        """A transaction, if none is open."""
-        if self._begun_at is None:
-            self._insist(lambda _: self.producer.begin_transaction())
-            self._begun_at = time.monotonic()
+    def begin(self) -> bool:
+        """A transaction, if none is open; whether none was."""
+        if self._begun_at is not None:
+            return False
+        self._insist(lambda _: self.producer.begin_transaction())
+        self._begun_at = time.monotonic()
+        return True
 
     def produce(self, topic: str, key: bytes, value: bytes | None) -> None:
         """Into the open transaction, and into the topic's only partition."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import ClassVar
+from zlib import crc32
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -48,7 +49,8 @@ class KafkaSink:
     """Of these, how many events go alone, as long as the one that is meant was not among them."""
 
     _refused: ClassVar[dict[tuple[object, ...], KafkaError]] = {}
-    """Events that ended a transaction, likewise known: they are rejected before they end another."""
+    """Events that ended a transaction, by each of their marks: rejected before they end another, until one that lacks
+    them is committed."""
 
     def __init__(self, config: KafkaConfig, schemas: Schemas) -> None:
         self._config = config
@@ -63,6 +65,7 @@ class KafkaSink:
         self._cluster: Cluster | None = None
         self._outbox: Outbox | None = None
         self._transactions: Transactions | None = None
+        self._left_out: set[tuple[object, ...]] = set()  # of `_refused`, by the transaction that is open
 
     def join(self, transactions: Transactions) -> None:
         """Before `open`: write into these. Whoever owns them commits behind a flush, and what it committed is durable.
@@ -93,7 +96,7 @@ class KafkaSink:
     def write(self, batch: Batch) -> None:
         assert self._outbox is not None
         produce, headers, alone_above = self._outbox.produce, self._headers, self._alone_above
-        self._outbox.begin()
+        self._begin()
         try:
             for event in batch.events:
                 topic, _, key, value, _, moved = event
@@ -117,7 +120,7 @@ class KafkaSink:
         if topic not in self._letter_topics:
             self._cluster.prepare(topic, settings=kafka_letters.TOPIC)
             self._letter_topics.add(topic)
-        self._outbox.begin()
+        self._begin()
         try:
             for letter in letters:
                 try:
@@ -145,6 +148,13 @@ class KafkaSink:
             self._outbox = None
         if self._cluster is not None:
             self._cluster.close()
+
+    def _begin(self) -> None:
+        assert self._outbox is not None
+        if self._outbox.begin():  # the one before was committed
+            for mark in self._left_out:
+                self._refused.pop(mark, None)
+            self._left_out.clear()
 
     def _meet(self, topic: str, *, has_keys: bool) -> None:
         """The first event for a topic. Without a key it would be refused by one that we make compacted."""
@@ -180,8 +190,9 @@ class KafkaSink:
     def _write_alone(self, event: Event, headers: Headers) -> None:
         """Accept one event durably, or raise Rejected."""
         assert self._outbox is not None
-        if refusal := self._refused.get(self._identity(event)):
-            raise self._rejected(event, refusal)
+        if known := [mark for mark in self._marks(event) if mark in self._refused]:
+            self._left_out.update(known)
+            raise self._rejected(event, self._refused[known[0]])
         self._outbox.settle()
         try:
             self._outbox.put(event, headers)
@@ -205,7 +216,7 @@ class KafkaSink:
             self._outbox.close()
             self._outbox = _new_outbox(self._config, self._cluster)
         elif self._transactions.ended():  # and what was accepted before the event is gone with it
-            self._refused[self._identity(event)] = failure.error
+            self._refused.update(dict.fromkeys(self._marks(event), failure.error))
             raise self._cluster.error(failure.error, event.topic) from failure
         raise self._rejected(event, failure.error) from failure
 
@@ -215,9 +226,15 @@ class KafkaSink:
         fails = self._config.oversize == "fail" and event.topic not in self._letter_topics
         return SinkError(str(told), told.hint) if fails and error.code() in TOO_LARGE else told
 
-    def _identity(self, event: Event) -> tuple[object, ...]:
-        """The same for an event that is read again; another for a copied row that stands in its place."""
-        return self._config.bootstrap_servers, event.topic, event.id, event.key, len(event.value or b"")
+    def _marks(self, event: Event) -> Iterator[tuple[object, ...]]:
+        """By each of which an event is known when it is read again; of another one, none is the same.
+
+        A copied row then has another place, and times and positions of another length at either end of its value.
+        """
+        value = event.value or b""
+        whole = len(value) & ~1023
+        yield event.topic, event.key, event.id, len(value)
+        yield event.topic, event.key, len(value) >> 6, crc32(value[whole // 4 : whole // 2])
 
     def _error(self, failure: NotDelivered) -> SinkError:
         assert self._cluster is not None

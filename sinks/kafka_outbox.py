@@ -59,10 +59,9 @@ class Outbox:
             self._producer = transactions.producer
         self.produce = self._producer.produce
 
-    def begin(self) -> None:
-        """Open the transaction that the next events go into. Raises OffsetError."""
-        if self._transactions is not None:
-            self._transactions.begin()
+    def begin(self) -> bool:
+        """Open the transaction that the next events go into; whether a new one was. Raises OffsetError."""
+        return self._transactions is not None and self._transactions.begin()
 
     def put(self, event: Event, headers: Headers) -> None:
         """Take one event, waiting for room as long as others are acknowledged. Raises NotDelivered, SinkError."""

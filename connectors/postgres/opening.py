@@ -1,12 +1,14 @@
 """Opening one connector's log: which server, which tables, which slot, from where."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import psycopg
 import structlog
 
+from connectors.chunk import Progress
 from connectors.errors import LogGap, SourceMisconfigured, SourceRefused
-from connectors.patterns import selected, without_match
+from connectors.patterns import exclusion, named, selected, without_match
 from connectors.postgres import slot as slots
 from connectors.postgres.catalog import Catalog, TableName
 from connectors.postgres.config import PostgresConfig
@@ -20,6 +22,7 @@ class OpenLog(NamedTuple):
     """A stream that is running from `position` on, and an ordinary connection beside it.
 
     `added` are the OIDs of tables that the publication lacked: what happened to them before is not in the log.
+    `left_out` are tables that are no part of `tables`, for the publication lacks them and may not be changed.
     """
 
     stream: ReplicationStream
@@ -29,6 +32,14 @@ class OpenLog(NamedTuple):
     position: Position
     confirmed: int
     added: set[int]
+    left_out: tuple[TableName, ...] = ()
+
+
+class Published(NamedTuple):
+    """What `ensure_published` did: the OIDs of tables that the publication lacked, and the tables it still lacks."""
+
+    added: set[int]
+    left_out: tuple[TableName, ...] = ()
 
 
 class View(NamedTuple):
@@ -69,22 +80,24 @@ def _open(
     catalog = Catalog(connection)
     tables = captured_tables(config, catalog)
     report_patterns(config, tables, is_new=not isinstance(after, Offset))
-    added: set[int] = set()
+    published = Published(set())
     if isinstance(after, View):
         name, start = _passing_slot(config, connection, replication, after.start)
     elif config.snapshot == "only":
-        added = ensure_published(connection, config, tables)
+        published = ensure_published(connection, config, tables)
         name, start = _passing_slot(config, connection, replication, "now")
     else:
         _check_offset(config, connector, connection, server, after)
         # The publication first: the log is decoded with the publications of its own time.
-        added = ensure_published(connection, config, tables)
+        published = ensure_published(connection, config, tables, _dispensable(config, after))
         name, start = _lasting_slot(config, connector, connection, replication, after)
     slot = slots.find(connection, name)
     stream = ReplicationStream(replication, config)
     stream.start(name, start, config.publication)
     position = Position(start, format_lsn(start), slots.origin(server, config))
-    return OpenLog(stream, connection, catalog, tables, position, slot.confirmed if slot else start, added)
+    tables = [table for table in tables if table not in published.left_out]
+    confirmed = slot.confirmed if slot else start
+    return OpenLog(stream, connection, catalog, tables, position, confirmed, published.added, published.left_out)
 
 
 def _check_offset(
@@ -203,44 +216,91 @@ def report_patterns(config: PostgresConfig, tables: list[TableName], *, is_new: 
         log.warning("source.tables: nothing matches any more", pattern=pattern)
 
 
-def ensure_published(connection: psycopg.Connection[Any], config: PostgresConfig, tables: list[TableName]) -> set[int]:
-    """Make the publication, or add what it lacks: the OIDs of these tables.
+def _dispensable(config: PostgresConfig, after: Offset | None) -> Callable[[TableName], bool]:
+    """Whether a table is none that a run before captured: it came since, and nobody named it.
 
-    Raises SourceRefused where the user may not, or where the publication shows partitions instead of their table.
+    Only the progress of copies tells, so where none are made a table may always have been captured.
+    """
+    if after is None or config.snapshot != "initial":
+        return lambda table: False
+    copied = {Progress.load(text).id for text in after.snapshot.values()}
+    names = after.snapshot.keys()
+    return lambda table: not (table.full in names or table.oid in copied or named(config.tables, table.full))
+
+
+def ensure_published(
+    connection: psycopg.Connection[Any],
+    config: PostgresConfig,
+    tables: list[TableName],
+    dispensable: Callable[[TableName], bool] = lambda table: False,
+) -> Published:
+    """Make the publication, or add what it lacks.
+
+    Raises SourceRefused where the user may not, or where the publication shows partitions instead of their table;
+    a `dispensable` table is then left out.
     """
     name = config.publication
     if not slots.publication_exists(connection, name):
         try:
             slots.create_publication(connection, name, tables)
         except psycopg.errors.InsufficientPrivilege as error:
-            raise _may_not(config, f"may not create publication {name}", error, create_sql(name, tables)) from None
+            raise SourceRefused(
+                f"user {config.user} may not create publication {name}: {error.diag.message_primary}",
+                f"as the owner of the tables, run: {create_sql(name, tables)}",
+            ) from None
         log.info("publication made", publication=name, tables=len(tables))
-        return {table.oid for table in tables}
-    partitioned = next((table.full for table in tables if table.is_partitioned), None)
-    if partitioned and not slots.shows_roots(connection, name):
-        raise SourceRefused(
-            f"publication {name} shows the partitions of {partitioned} as tables of their own",
-            f"run: alter publication {name} set (publish_via_partition_root = true)",
-        )
+        return Published({table.oid for table in tables})
+    shows_roots = slots.shows_roots(connection, name)
     published = slots.published_tables(connection, name)
-    lacking = [table for table in tables if table.full not in published]
-    for table in lacking:
+    lacking = [table for table in tables if table.full not in published or (table.is_partitioned and not shows_roots)]
+    added: set[int] = set()
+    left_out = []
+    # One that cannot be shown whole comes first: after it nothing is changed.
+    for table in sorted(lacking, key=lambda table: not table.is_partitioned):
         try:
-            slots.add_table(connection, name, table)
-        except psycopg.errors.InsufficientPrivilege as error:
-            mend = f"alter publication {name} add table {table.quoted()}"
-            raise _may_not(config, f"may not add {table.full} to publication {name}", error, mend) from None
-        log.info("table added to the publication", table=table.full, publication=name)
-    return {table.oid for table in lacking}
+            _add_table(connection, config, table, shows_roots)
+        except SourceRefused as error:
+            if not dispensable(table):
+                raise
+            log.warning(f"a new table is left out: {error}", hint=error.hint)
+            left_out.append(table)
+        else:
+            added.add(table.oid)
+    return Published(added, tuple(left_out))
+
+
+def _add_table(
+    connection: psycopg.Connection[Any], config: PostgresConfig, table: TableName, shows_roots: bool
+) -> None:
+    name = config.publication
+    if table.is_partitioned and not shows_roots:
+        raise shows_partitions(config, table)
+    try:
+        slots.add_table(connection, name, table)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise SourceRefused(
+            f"user {config.user} may not add {table.full} to publication {name}: {error.diag.message_primary}",
+            add_hint(name, table),
+        ) from None
+    log.info("table added to the publication", table=table.full, publication=name)
+
+
+def shows_partitions(config: PostgresConfig, table: TableName) -> SourceRefused:
+    return SourceRefused(
+        f"publication {config.publication} shows the partitions of {table.full} as tables of their own",
+        f"run: alter publication {config.publication} set (publish_via_partition_root = true)",
+    )
+
+
+def add_hint(name: str, table: TableName) -> str:
+    """What the owner can do for us, and what the user of the connector can."""
+    return (
+        f"as the owner of the publication and the table, run: alter publication {name} add table {table.quoted()}; "
+        f'or leave the table out, by "{exclusion(table.full)}" in source.tables'
+    )
 
 
 def create_sql(name: str, tables: list[TableName]) -> str:
     """The statement that the owner of the tables can run for us."""
     listed = f"for table {', '.join(table.quoted() for table in tables)} " if tables else ""
     return f"create publication {name} {listed}with (publish_via_partition_root = true)"
-
-
-def _may_not(config: PostgresConfig, what: str, error: psycopg.Error, statement: str) -> SourceRefused:
-    return SourceRefused(
-        f"user {config.user} {what}: {error.diag.message_primary}", f"as the owner of the tables, run: {statement}"
-    )

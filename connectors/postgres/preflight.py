@@ -11,7 +11,7 @@ from connectors.patterns import selected, without_match
 from connectors.postgres import slot as slots
 from connectors.postgres.catalog import Catalog, TableName
 from connectors.postgres.config import PostgresConfig
-from connectors.postgres.opening import create_sql
+from connectors.postgres.opening import add_hint, create_sql, shows_partitions
 from connectors.postgres.stream import connect, format_lsn, source_error
 from schema.preflight import Finding
 
@@ -31,9 +31,12 @@ _MAY_PUBLISH_SQL = """
     select has_database_privilege(current_database(), 'create') and not exists (
         select from pg_class where oid = any(%s) and not pg_has_role(current_user, relowner, 'usage'))
 """
+_MAY_ADD_SQL = """
+    select pg_has_role(current_user, c.relowner, 'usage') and pg_has_role(current_user, p.pubowner, 'usage')
+    from pg_class c, pg_publication p where c.oid = %s and p.pubname = %s
+"""
 _TABLE_SQL = """
-    select has_table_privilege(c.oid, 'select'), pg_has_role(current_user, c.relowner, 'usage'),
-           row_security_active(c.oid)
+    select has_table_privilege(c.oid, 'select'), row_security_active(c.oid)
     from pg_class c where c.oid = %s
 """
 
@@ -132,15 +135,29 @@ def _publication(
     if tables and not lacking:
         yield Finding("ok", f"publication {name} covers all {len(tables)} tables")
     for table in lacking:
-        yield Finding(
-            "warn", f"publication {name} lacks {table.full}", f"alter publication {name} add table {table.quoted()}"
-        )
+        yield _lacking(config, connection, table)
+
+
+def _lacking(config: PostgresConfig, connection: psycopg.Connection[Any], table: TableName) -> Finding:
+    name = config.publication
+    if table.is_partitioned and not slots.shows_roots(connection, name):
+        error = shows_partitions(config, table)
+        return Finding("fail", str(error), error.hint)
+    row = connection.execute(_MAY_ADD_SQL, [table.oid, name]).fetchone()
+    if row and row[0]:
+        return Finding("ok", f"{table.full} will be added to publication {name}")
+    return Finding(
+        "fail",
+        f"{config.user} may not add {table.full} to publication {name}: a first start ends there, a later one too or "
+        "leaves the table out",
+        add_hint(name, table),
+    )
 
 
 def _table(
     config: PostgresConfig, connection: psycopg.Connection[Any], catalog: Catalog, table: TableName
 ) -> Iterator[Finding]:
-    may_select, owns, hides = connection.execute(_TABLE_SQL, [table.oid]).fetchone() or (False, False, False)
+    may_select, hides = connection.execute(_TABLE_SQL, [table.oid]).fetchone() or (False, False)
     if not may_select and config.snapshot != "never":
         yield Finding(
             "fail", f"{config.user} may not read {table.full}", f'grant select on {table.quoted()} to "{config.user}"'
@@ -150,13 +167,6 @@ def _table(
             "fail",
             f"row-level security of {table.full} may hide rows from {config.user}",
             f'alter role "{config.user}" with bypassrls',
-        )
-    published = slots.publication_exists(connection, config.publication)  # one that is to be made takes in all tables
-    if published and not owns and table.full not in slots.published_tables(connection, config.publication):
-        yield Finding(
-            "fail",
-            f"{config.user} does not own {table.full} and so cannot publish it",
-            f"as its owner: alter publication {config.publication} add table {table.quoted()}",
         )
     definition = catalog.definition(table.oid)
     if definition is not None and not definition.key:

@@ -264,8 +264,7 @@ class PostgresSource:
         try:
             ensure_published(self._opened().connection, self._config, [table])
         except SourceRefused as error:
-            self._known.add((table.oid, table.full))
-            self._left_out.add(table.oid)
+            self._leave_out(table)
             log.warning(f"a new table is left out: {error}", connector=self._connector, hint=error.hint)
         except psycopg.errors.LockNotAvailable:
             log.info("a new table is locked; it is picked up later", connector=self._connector, table=table.full)
@@ -274,7 +273,13 @@ class PostgresSource:
             self._left_out.discard(table.oid)
             self._add(table, None)
 
+    def _leave_out(self, table: TableName) -> None:
+        self._known.add((table.oid, table.full))
+        self._left_out.add(table.oid)
+
     def _begin(self, opened: OpenLog, stored: Mapping[str, str]) -> None:
+        for table in opened.left_out:
+            self._leave_out(table)
         for table in opened.tables:
             progress = Progress.load(stored[table.full]) if table.full in stored else None
             if progress and table.oid in opened.added:

@@ -142,9 +142,14 @@ class MysqlDay:
             return list(cursor.fetchall())
 
     def last_entry(self) -> int:
+        with self.nothing_prepared():
+            return int(self.execute("select coalesce(max(seq), 0) from ledger")[0][0])
+
+    @contextmanager
+    def nothing_prepared(self) -> Iterator[None]:
         until(lambda: self.execute("select get_lock('ledger', 10)")[0][0], "no writer is inside its commit")
         try:
-            return int(self.execute("select coalesce(max(seq), 0) from ledger")[0][0])
+            yield
         finally:
             self.execute("select release_lock('ledger')")
 

@@ -1,7 +1,7 @@
 """The writers' day on Postgres."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from threading import Event
 from typing import Any
 
@@ -85,6 +85,9 @@ class PostgresDay:
         with self.database.admin.transaction():
             self.execute("select pg_advisory_xact_lock(1)")  # a writer's, held until its commit is visible
             return int(self.execute("select coalesce(max(seq), 0) from ledger")[0][0])
+
+    def nothing_prepared(self) -> AbstractContextManager[None]:
+        return nullcontext()  # nobody prepares here
 
     def transactions(self) -> list[tuple[int, str | None, str]]:
         return [(seq, str(xid), changes) for seq, xid, changes in self.execute("select seq, xid, changes from ledger")]

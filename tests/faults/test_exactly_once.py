@@ -18,15 +18,16 @@ import pytest
 
 from offsets.kafka import KafkaStore
 from offsets.kafka_config import KafkaStoreConfig
-from tests.conftest import OwnPostgresFactory
+from tests.conftest import OwnMysqlFactory, OwnPostgresFactory
 from tests.faults import audit
 from tests.faults.kafka_day import read_topics
+from tests.faults.mysql_day import MysqlDay
 from tests.faults.postgres_day import PostgresDay
-from tests.faults.workload import WRITERS
+from tests.faults.workload import WRITERS, Day
 from tests.kafka_servers import Kafka
 from tests.servers import Running, Tailrace, until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
+pytestmark = pytest.mark.kafka
 
 ROUND_S = float(os.environ.get("TAILRACE_ROUND_S", "15"))
 NAME = "shop"
@@ -45,7 +46,7 @@ def exactly_once(kafka: Kafka) -> dict[str, Any]:
 class Nemesis:
     """Kills the command or its connector's process at any moment, mostly behind some progress."""
 
-    def __init__(self, day: PostgresDay, tailrace: Tailrace, kafka: Kafka, random: Random) -> None:
+    def __init__(self, day: Day, tailrace: Tailrace, kafka: Kafka, random: Random) -> None:
         self.connector = {**day.connector(NAME, {}), **exactly_once(kafka)}
         self.kills = 0
         self._day = day
@@ -90,22 +91,21 @@ class Nemesis:
         return stored.position.order if stored else None
 
 
-def test_a_reader_of_committed_events_sees_each_once_whatever_is_killed(
-    own_postgres: OwnPostgresFactory, kafka: Kafka, tailrace: Tailrace
-) -> None:
+def live_through(day: Day, tailrace: Tailrace, kafka: Kafka) -> None:
+    """One round, and at its end the judge."""
     seed = int(os.environ.get("TAILRACE_SEED") or secrets.randbelow(1 << 32))
     print(f"TAILRACE_SEED={seed}")
-    day = PostgresDay(own_postgres())
     rows = day.fill(narrow=5_000, wide=500)
     shapes = audit.first_shapes(day)
     stop = Event()
     writers = [day.writer(number, seed, rows, stop) for number in range(WRITERS)]
     for writer in writers:
         writer.start()
-    nemesis = Nemesis(day, tailrace, kafka, Random(seed))
     try:
-        until(lambda: nemesis.lives() and nemesis.offset(), "the first offset is stored")
-        seen_seq = day.execute("select coalesce(max(seq), 0) from ledger")[0][0]
+        with day.nothing_prepared():
+            nemesis = Nemesis(day, tailrace, kafka, Random(seed))
+            until(lambda: nemesis.lives() and nemesis.offset(), "the first offset is stored")
+        seen_seq = day.last_entry()
         deadline = time.monotonic() + ROUND_S
         while time.monotonic() < deadline or nemesis.kills < 4:
             nemesis.act()
@@ -123,11 +123,26 @@ def test_a_reader_of_committed_events_sees_each_once_whatever_is_killed(
     entered = dict(entry for writer in writers for entry in writer.entered)
     audit.check(day, topics, shapes, seen_seq, [], entered)
     for table in COPIED_ONCE:
-        [(_, events)] = topics[f"{kafka.prefix}.public.{table}"]
+        [(_, events)] = topics[f"{kafka.prefix}.{day.schema}.{table}"]
         copied = Counter(event.key for event in events if event.op == audit.READ)
         assert not (twice := [key for key, times in copied.items() if times > 1]), f"{table}: copied twice: {twice[:5]}"
 
 
+@pytest.mark.postgres
+def test_a_reader_of_committed_events_sees_each_once_whatever_is_killed(
+    own_postgres: OwnPostgresFactory, kafka: Kafka, tailrace: Tailrace
+) -> None:
+    live_through(PostgresDay(own_postgres()), tailrace, kafka)
+
+
+@pytest.mark.mysql
+def test_a_reader_of_committed_events_sees_each_once_whatever_is_killed_the_server_included(
+    own_mysql: OwnMysqlFactory, kafka: Kafka, tailrace: Tailrace
+) -> None:
+    live_through(MysqlDay(own_mysql("mysql97", "--max-binlog-size=8M")), tailrace, kafka)
+
+
+@pytest.mark.postgres
 def test_a_transaction_larger_than_many_batches_is_seen_whole_and_once_though_it_was_cut_off(
     own_postgres: OwnPostgresFactory, kafka: Kafka, tailrace: Tailrace
 ) -> None:

@@ -137,6 +137,10 @@ class Day(Protocol):
     def last_entry(self) -> int:
         """The last `seq` of the ledger (0: none), with nothing behind it that the log holds and nobody sees yet."""
 
+    def nothing_prepared(self) -> AbstractContextManager[None]:
+        """Meanwhile no transaction is prepared: one that is when a connector starts for the first time, and commits
+        later, has every table copied again."""
+
     def transactions(self) -> list[tuple[int, str | None, str]]:
         """The ledger in order: seq, which transaction (None: only its events tell), its changes."""
 

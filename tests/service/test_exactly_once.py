@@ -5,12 +5,13 @@ import os
 import re
 import signal
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from offsets.kafka_seat import SESSION_MS
-from service import config
+from service import config, exits
 from service.problems import ConfigError
 from tests.conftest import OwnPostgresFactory
 from tests.kafka_servers import Kafka
@@ -100,3 +101,21 @@ def test_a_second_runner_takes_over_from_one_that_hangs_which_then_ends_in_one_s
         first.close()
         second.close()
     assert len(ids()) == 3
+
+
+@pytest.mark.kafka
+@pytest.mark.postgres
+def test_a_copied_row_that_is_too_large_stops_the_connector_or_becomes_a_dead_letter(
+    shop: OwnPostgres, kafka: Kafka, tailrace: Tailrace
+) -> None:
+    shop.execute("create table photos (id int primary key, photo bytea)")
+    shop.execute("insert into photos values (1, 'small'), (3, 'small')")
+    shop.execute("insert into photos values (2, %s)", Random(1).randbytes(2_500_000))
+    stops = connector(shop, kafka)
+    stopped = tailrace.run(stops, "--until-caught-up")
+    assert stopped.wait(120) == exits.FATAL
+    assert f"bytes are more than {kafka.prefix}.public.photos takes" in stopped.stderr
+    tailrace.catch_up({**stops, "errors": {"rejected": "dlq"}})
+    assert "public.photos" in tailrace("dlq", "list", stops["name"]).stdout
+    values = [record.value or b"" for record in kafka.read(f"{kafka.prefix}.public.photos")]
+    assert len(values) == 2 and all(b"small" in value for value in values)

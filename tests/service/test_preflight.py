@@ -60,6 +60,29 @@ def test_the_statement_for_a_database_without_tables_works(postgres: Database, t
 
 
 @pytest.mark.postgres
+def test_check_has_one_line_for_a_table_that_the_user_may_not_publish(
+    postgres: Database, tailrace: Tailrace, role: str
+) -> None:
+    postgres.execute("create table orders (id int primary key)")
+    postgres.execute("create table later (id int primary key)")
+    postgres.execute(f"alter role {role} replication")
+    postgres.execute(f"grant pg_read_all_data to {role}")
+    postgres.execute("create publication tailrace_shop for table orders")
+    file = tailrace.write(connector(postgres, role))
+    for owned in ("nothing", "the table", "the publication"):
+        if owned != "nothing":
+            postgres.execute(
+                f"alter {owned.split()[1]} {'later' if 'table' in owned else 'tailrace_shop'} owner to {role}"
+            )
+        (line,) = [line for line in tailrace("check", file).stdout.splitlines() if "public.later" in line]
+        if owned != "the publication":
+            assert line.startswith(f"fail  shop: {role} may not add public.later to publication tailrace_shop")
+            assert "alter publication tailrace_shop add table" in line and '"!public.later"' in line
+        else:
+            assert line == "ok    shop: public.later will be added to publication tailrace_shop"
+
+
+@pytest.mark.postgres
 def test_check_says_that_the_target_cannot_be_written_and_makes_nothing(
     postgres: Database, tailrace: Tailrace, tmp_path: Path
 ) -> None:

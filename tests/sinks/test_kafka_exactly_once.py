@@ -150,6 +150,40 @@ def test_a_copied_row_is_not_taken_for_another_of_its_place_and_size_that_was_re
     assert [record.key for record in kafka.read(small)] == [shrinks.key]
 
 
+def test_a_copied_row_that_is_refused_is_found_though_it_is_read_again_at_another_place(kafka: Kafka) -> None:
+    small = f"{kafka.prefix}_small"
+    kafka.create_topic(small, max_message_bytes="1500")
+    large = Random(1).randbytes(10_000)
+    refused: list[Event] = []
+    rounds = 0
+    while not refused and rounds < 5:
+        rounds += 1
+        copied = [
+            change(small, n, f"row {n}".encode(), value + f"at {rounds}".encode())._replace(id=(rounds, n))
+            for n, value in enumerate((b"first", large, b"last"))
+        ]
+        with suppress(SinkUnavailable), joined(kafka, settings={"batch.size": 1000}) as pair:
+            write_all(pair, copied, refused)
+    assert [event.key for event in refused] == [b"row 1"]
+    assert [record.key for record in kafka.read(small)] == [b"row 0", b"row 2"]
+
+
+def test_a_row_that_was_refused_and_is_small_now_is_delivered(kafka: Kafka) -> None:
+    small = f"{kafka.prefix}_small"
+    kafka.create_topic(small, max_message_bytes="1500")
+    large = change(small, 0, b"row", Random(1).randbytes(10_000))
+    now = change(small, 1, b"row", bytes(10_000))
+    refused: list[Event] = []
+    with suppress(SinkUnavailable), joined(kafka, settings={"batch.size": 1000}) as pair:
+        write_all(pair, [large], refused)
+    with joined(kafka, settings={"batch.size": 1000}) as pair:
+        write_all(pair, [large], refused)
+        write_all(pair, [now], refused)
+        write_all(pair, [large._replace(id=(9, 9), value=large.value[:500] if large.value else None)], refused)
+    assert refused == [large]
+    assert len(kafka.read(small)) == 2
+
+
 def write_all(pair: Pair, events: list[Event], refused: list[Event]) -> None:
     """What is rejected is put aside, as `errors.rejected` may say."""
     rest = events

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -16,7 +16,7 @@ from sinks.kafka import KafkaSink
 from sinks.kafka_config import KafkaConfig
 from tests.certificates import Authority
 from tests.conftest import OwnKafkaFactory
-from tests.kafka_security import ACLS, add_user, allow, passwords, tls, tokens, withdraw
+from tests.kafka_security import ACLS, Scram, add_user, allow, passwords, tls, tokens, withdraw
 from tests.kafka_servers import Node
 from tests.servers import until
 from tests.sinks.events import SCHEMAS, batch
@@ -200,12 +200,13 @@ def test_a_password_and_the_right_to_write_are_asked_for_over_tls(own_kafka: Own
     assert by_key(kafka.read("orders")) == committed(100)
 
 
-def test_the_right_to_write_may_be_taken_away_and_given_back(own_kafka: OwnKafkaFactory) -> None:
-    kafka = own_kafka(1, *passwords("SCRAM-SHA-512"), *ACLS, clients="SASL_PLAINTEXT")
+@pytest.mark.parametrize("mechanism", get_args(Scram))
+def test_the_right_to_write_may_be_taken_away_and_given_back(own_kafka: OwnKafkaFactory, mechanism: Scram) -> None:
+    kafka = own_kafka(1, *passwords(mechanism), *ACLS, clients="SASL_PLAINTEXT")
     kafka.create_topic("orders", partitions=3)
-    add_user(kafka, "shop", "secret", "SCRAM-SHA-512")
+    add_user(kafka, "shop", "secret", mechanism)
     allow(kafka, "shop", "topic", "orders", "WRITE", "DESCRIBE")
-    sasl = {"mechanism": "SCRAM-SHA-512", "user": "shop", "password": "secret"}
+    sasl = {"mechanism": mechanism, "user": "shop", "password": "secret"}
     address = kafka.server.clients_bootstrap
     sink = opened(address, sasl=sasl)
     sink.write(batch(changes("orders", range(100))))

@@ -2,11 +2,13 @@
 
 import socket
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from connectors.errors import SourceRefused, SourceUnreachable
 from connectors.postgres import copying, source, stream
@@ -25,6 +27,18 @@ NOISE = "(select string_agg(md5(i::text || random()::text), '') from generate_se
 @pytest.fixture
 def eager_discovery(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "DISCOVER_EVERY_S", 0.0)
+
+
+@pytest.fixture
+def reader(postgres: Database) -> Iterator[str]:
+    """A role that may read, and that owns neither the table `t` nor the publication of it."""
+    role = f"reader_{postgres.name}"
+    postgres.execute(f"create role {role} login replication")
+    postgres.execute("create table t (id int primary key)")
+    postgres.execute("create publication tailrace_shop for table t")
+    postgres.execute(f"grant pg_read_all_data to {role}")
+    yield role
+    postgres.execute(f"drop role {role}")
 
 
 @pytest.mark.usefixtures("eager_discovery")
@@ -282,24 +296,82 @@ def test_a_new_table_that_is_locked_holds_up_no_other(postgres: Database, tmp_pa
 
 
 @pytest.mark.usefixtures("eager_discovery")
-def test_a_table_that_was_left_out_is_picked_up_once_its_owner_publishes_it(postgres: Database, tmp_path: Path) -> None:
-    role = f"reader_{postgres.name}"
-    postgres.execute(f"create role {role} login replication")
-    try:
-        postgres.execute("create table t (id int primary key)")
-        postgres.execute("create publication tailrace_shop for table t")
-        postgres.execute(f"grant pg_read_all_data to {role}")
-        with reading(postgres, tmp_path, user=role) as shop:
-            shop.catch_up()
-            postgres.execute("create table late (id int primary key)")
-            postgres.execute("insert into late values (1)")
-            source = shop.source
-            assert isinstance(source, PostgresSource)
-            until(lambda: source._left_out or (shop.read() and False), "the table is left out")
-            postgres.execute("alter publication tailrace_shop add table late")
-            assert shop.read_until(1)[0]["after"] == {"id": 1}
-    finally:
-        postgres.execute(f"drop role {role}")
+def test_a_table_that_was_left_out_is_picked_up_once_its_owner_publishes_it(
+    postgres: Database, tmp_path: Path, reader: str
+) -> None:
+    with reading(postgres, tmp_path, user=reader) as shop:
+        shop.catch_up()
+        postgres.execute("create table late (id int primary key)")
+        postgres.execute("insert into late values (1)")
+        source = shop.source
+        assert isinstance(source, PostgresSource)
+        until(lambda: source._left_out or (shop.read() and False), "the table is left out")
+        postgres.execute("alter publication tailrace_shop add table late")
+        assert shop.read_until(1)[0]["after"] == {"id": 1}
+
+
+@pytest.mark.usefixtures("eager_discovery")
+@pytest.mark.parametrize("made", ["(id int primary key)", "(id int primary key) partition by range (id)"])
+def test_a_table_that_came_during_a_stop_and_may_not_be_published_is_left_out_until_it_is(
+    postgres: Database, tmp_path: Path, reader: str, made: str
+) -> None:
+    with reading(postgres, tmp_path, user=reader) as shop:
+        shop.catch_up()
+        offset = shop.offset
+    postgres.execute(f"create table late {made}")
+    postgres.execute("insert into t values (1)")
+    with capture_logs() as said, reading(postgres, tmp_path, offset, user=reader) as again:
+        assert [value["after"] for value in again.read_until(1)] == [{"id": 1}]
+        again.catch_up()
+        (warning,) = [line for line in said if line["log_level"] == "warning"]
+        assert warning["event"].startswith("a new table is left out: ")
+        assert "public.late" in warning["event"]
+        if made.endswith("(id)"):
+            postgres.execute("create table late_1 partition of late for values from (0) to (10)")
+            postgres.execute(warning["hint"].removeprefix("run: "))
+        postgres.execute("insert into late values (2)")
+        postgres.execute("alter publication tailrace_shop add table late")
+        assert again.read_until(2)[1]["after"] == {"id": 2}
+
+
+def test_the_hint_of_a_table_that_may_not_be_published_leaves_it_out(
+    postgres: Database, tmp_path: Path, reader: str
+) -> None:
+    postgres.execute('create table "odd[1]" (id int primary key)')
+    with pytest.raises(SourceRefused) as refused, reading(postgres, tmp_path, user=reader):
+        pass
+    exclusion = refused.value.hint.rpartition('"!')[2].partition('"')[0]
+    with reading(postgres, tmp_path, user=reader, tables=[f"!{exclusion}"]) as shop:
+        shop.catch_up()
+
+
+@pytest.mark.parametrize("named", [{"tables": ["public.*", "public.late"]}, {"snapshot": "never"}], ids=str)
+def test_a_table_that_is_named_or_may_have_been_captured_before_is_not_left_out(
+    postgres: Database, tmp_path: Path, reader: str, named: dict[str, Any]
+) -> None:
+    with reading(postgres, tmp_path, user=reader) as shop:
+        shop.catch_up()
+        offset = shop.offset
+    postgres.execute("create table late (id int primary key)")
+    with (
+        pytest.raises(SourceRefused, match=r"may not add public\.late"),
+        reading(postgres, tmp_path, offset, user=reader, **named),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["as it was", "renamed"])
+def test_a_captured_table_that_its_owner_took_out_of_the_publication_is_not_left_out(
+    postgres: Database, tmp_path: Path, reader: str, renamed: bool
+) -> None:
+    with reading(postgres, tmp_path, user=reader) as shop:
+        shop.catch_up()
+        offset = shop.offset
+    postgres.execute("alter publication tailrace_shop drop table t")
+    if renamed:
+        postgres.execute("alter table t rename to t_now")
+    with pytest.raises(SourceRefused, match=r"may not add public\.t"), reading(postgres, tmp_path, offset, user=reader):
+        pass
 
 
 def test_a_standby_that_is_waited_for_holds_up_no_watermark(own_postgres: OwnPostgresFactory, tmp_path: Path) -> None:
