@@ -16,15 +16,8 @@ FORBIDDEN = frozenset(
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     }
 )
-UNREACHABLE = frozenset(
-    {
-        KafkaError._TRANSPORT,
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._RESOLVE,
-        KafkaError._TIMED_OUT,
-        KafkaError.REQUEST_TIMED_OUT,
-    }
-)
+NOT_CONNECTED = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})
+UNREACHABLE = NOT_CONNECTED | {KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT}
 NOT_ACCEPTED = frozenset(
     {
         KafkaError._AUTHENTICATION,
@@ -39,6 +32,8 @@ BAD_SETTINGS = frozenset({KafkaError._INVALID_ARG, KafkaError._CONFLICT})
 _NOISE = re.compile(r"^(\w+://)?\S+: | \(after \d+ms in state \w+\).*$|^Failed to create \w+ client: |ipv[46]#|\s+$")
 _NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token"
 """Said under the code of a wrong password."""
+_NO_BROKER = "Invalid response size"
+"""The first bytes of another protocol: ``HTTP`` would be a size of 1.2 GB."""
 _FILES = {"ssl.ca.location": "tls.ca", "ssl.certificate.location": "tls.cert", "ssl.key.location": "tls.key"}
 
 
@@ -50,6 +45,11 @@ def reason(error: KafkaError) -> str:
 def lacks_token(error: KafkaError) -> bool:
     """Whether it is the server of OAUTHBEARER's tokens that does not answer, or refuses us."""
     return _NO_TOKEN in error.str()
+
+
+def is_no_broker(error: KafkaError) -> bool:
+    """Whether what answers speaks another protocol."""
+    return _NO_BROKER in error.str()
 
 
 def unusable_file(error: KafkaError) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ from offsets.kafka_codes import (
     FORBIDDEN,
     MISSING,
     NOT_ACCEPTED,
+    NOT_CONNECTED,
     UNREACHABLE,
     lacks_token,
     reason,
@@ -64,4 +65,5 @@ def translate(error: KafkaError, place: str) -> OffsetError:
             f"{place} fails: {reason(error)}", "start the server of sasl.token_url, or correct it; it is tried again"
         )
     kind, hint = _BY_CODE.get(error.code(), (OffsetStoreFailed, _SAYS_WHY))
-    return kind(f"{place} fails: {reason(error) or KafkaError(error.code()).str()}", hint)
+    said = f"cannot reach {place}" if error.code() in NOT_CONNECTED else f"{place} fails"
+    return kind(f"{said}: {reason(error) or KafkaError(error.code()).str()}", hint)

@@ -195,16 +195,27 @@ class ConfluentRegistry:
     def _incompatible(self, subject: str, text: str, messages: Iterable[str]) -> IncompatibleVersion:
         schema, latest = json.loads(text), self._latest(subject)
         reasons = list(_reasons(messages)) or _differences(latest, schema)
+        put = f"curl -X PUT -H 'Content-Type: application/json' {self._api.url}/config/{_quoted(subject)}"
         return IncompatibleVersion(
             subject,
             reasons,
-            f"let this version in by PUT {self._api.url}/config/{_quoted(subject)} with "
-            '{"compatibility": "NONE"}, start the connector, and set the level back; '
-            f"or set registry.incompatible to {_others(self._config.incompatible)}",
+            f"""let this version in: {put} -d '{{"compatibility": "NONE"}}', start the connector,"""
+            f' and then the same with "{self._level(subject)}";'
+            f" or set registry.incompatible to {_others(self._config.incompatible)}",
             schema=schema,
             policy=self._config.incompatible,
             latest=latest,
         )
+
+    def _level(self, subject: str) -> str:
+        """By which versions are compared. A registry without any says NONE and compares as if it were BACKWARD."""
+        level = None
+        with suppress(RegistryFailed):
+            level = self._api.ask(
+                f"read the level of {subject}", "GET", f"/config/{_quoted(subject)}?defaultToGlobal=true"
+            )
+        told = level.get("compatibilityLevel") if isinstance(level, dict) else None
+        return told if isinstance(told, str) and told != "NONE" else "BACKWARD"
 
     def _conflicts(self, subject: str, text: str) -> Iterator[str]:
         """In our words, with every version that is there: the registry may not say which column it means."""

@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError
 
-from offsets.kafka_codes import BAD_SETTINGS, MISSING, NOT_ACCEPTED, UNREACHABLE, lacks_token, reason, unusable_file
+from offsets.kafka_codes import (
+    BAD_SETTINGS,
+    MISSING,
+    NOT_ACCEPTED,
+    UNREACHABLE,
+    is_no_broker,
+    lacks_token,
+    reason,
+    unusable_file,
+)
 from schema.event import Event
 from sinks.errors import Rejected, SinkError, SinkMisconfigured, SinkRefused, SinkUnavailable
 
@@ -41,6 +50,11 @@ _UNREACHABLE = _Said(
     "no Kafka broker of {servers} answers: {reason}",
     "start the brokers, or correct sink.bootstrap_servers or sink.tls (`disable` is for a listener without TLS);"
     " it is tried again",
+)
+_NO_BROKER = _Said(
+    SinkUnavailable,
+    "what answers at {servers} is no Kafka broker",
+    "correct sink.bootstrap_servers, or start the broker",
 )
 _SSL = _Said(
     SinkMisconfigured,
@@ -126,7 +140,10 @@ def translate(error: KafkaError, servers: str, topic: str = "", user: str = "") 
             f"let sink.{key} be the path of a PEM file that tailrace can read"
             + (", the private key of sink.tls.cert" if key == "tls.key" else ""),
         )
-    said = _NO_TOKEN if lacks_token(error) else _BY_CODE.get(error.code(), _FORGOTTEN)
+    if is_no_broker(error):
+        said = _NO_BROKER
+    else:
+        said = _NO_TOKEN if lacks_token(error) else _BY_CODE.get(error.code(), _FORGOTTEN)
     values = {"topic": topic or "asked for", "servers": servers, "reason": reason(error)}
     return said.kind(said.cause.format(**values), _filled(said.hint, servers, topic, user))
 
@@ -150,7 +167,8 @@ def rejected(error: KafkaError, event: Event) -> Rejected:
         return Rejected(
             event,
             f"its {size_bytes:,} bytes are more than {event.topic} takes",
-            "raise max.message.bytes of the topic; where it is no limit, message.max.bytes in sink.settings",
+            "raise max.message.bytes of the topic (above 64 MiB also message.max.bytes in sink.settings), keep large"
+            ' values as files by sink.claim_check, or set errors.rejected to "dlq" to put such events aside',
         )
     if event.key is None:
         return Rejected(

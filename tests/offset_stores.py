@@ -43,7 +43,15 @@ class Place(NamedTuple):
     @property
     def address(self) -> str:
         """As errors name the server."""
+        if self.type == "kafka":
+            return str(self.section["bootstrap_servers"])
         return f"{self.section['host']}:{self.section['port']}"
+
+    def elsewhere(self) -> "Place":
+        """Where no server answers."""
+        host, _, _ = self.address.partition(":")
+        away = {"bootstrap_servers": f"{host}:1"} if self.type == "kafka" else {"port": 1}
+        return self._replace(section={**self.section, **away})
 
     def store_class(self) -> Any:
         return offsets.load(self.type)

@@ -98,9 +98,11 @@ def live_through(day: Day, tailrace: Tailrace, target: Target) -> None:
     writers = [day.writer(number, seed, rows, stop) for number in range(WRITERS)]
     for writer in writers:
         writer.start()
-    nemesis = Nemesis(day, tailrace, target, Random(seed))
     try:
-        until(lambda: nemesis.lives() and nemesis.offset(), "the first position is stored")
+        # What was prepared before the first position and commits behind it has every table copied once more.
+        with day.nothing_prepared():
+            nemesis = Nemesis(day, tailrace, target, Random(seed))
+            until(lambda: nemesis.lives() and nemesis.offset(), "the first position is stored")
         seen_seq = day.last_entry()
         for _ in range(2):
             until(nemesis.copies_some, "the snapshot is under way")

@@ -1,5 +1,6 @@
 """A connector whose offset lies on a server: it moves, and operators reach it from anywhere."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 import redis
 
+from offsets.kafka_questions import Questions
+from offsets.kafka_seat import group
 from schema.event import DeadLetter, Event, place_of
 from service import exits
 from service.demo_events import fold
@@ -21,7 +24,7 @@ from tests.servers import OwnPostgres, Tailrace, until
 pytestmark = pytest.mark.postgres
 
 
-@pytest.fixture(scope="module", params=["postgres18", "mysql97", "redis"])
+@pytest.fixture(scope="module", params=["postgres18", "mysql97", "redis", "kafka"])
 def server(request: pytest.FixtureRequest) -> Iterator[MakePlace]:
     yield from offset_stores.serve(request.param)
 
@@ -76,6 +79,9 @@ def let_hold_time_pass(place: Place) -> None:
     if place.type == "redis":
         with redis.Redis(host=place.section["host"], port=place.section["port"]) as client:
             client.delete(f"{place.section['prefix']}{{shop}}:runner")
+    elif place.type == "kafka":  # a dead process of this host is known at once, one of another only then
+        with closing(Questions(place.config().client())) as cluster:
+            until(lambda: not cluster.members(group(place.section["topic"], "shop")), "its group has put it out")
 
 
 def test_a_connector_that_moves_to_another_machine_loses_nothing_and_copies_nothing_anew(
@@ -168,6 +174,27 @@ def test_offsets_are_shown_and_moved_from_a_machine_that_never_ran_the_connector
     assert "reset" in first("offsets", "show", "shop").stdout
 
 
+def test_debeziums_offset_is_imported_into_the_store_and_the_connector_goes_on_there(
+    shop: OwnPostgres, remote: Place, machines: tuple[Machine, Machine]
+) -> None:
+    first, second = machines
+    first.catch_up(first.connector(shop, remote.section))
+    assert second("offsets", "reset", "shop", "--config", first.folder / "shop.json").returncode == 0
+    shop.execute("insert into orders values (1000, 1)")  # Debezium's last
+    [(lsn,)] = shop.execute("select (pg_current_wal_insert_lsn() - '0/0')::bigint")
+    shop.execute("insert into orders values (1001, 1)")
+    debezium = second.folder / "debezium.json"
+    debezium.write_text(json.dumps([["dbz", {"server": "shop"}], {"lsn": lsn, "lsn_proc": lsn, "lsn_commit": lsn}]))
+    file = second.write(second.connector(shop, remote.section))
+    imported = second("offsets", "import", "shop", debezium, "--config", file)
+    assert imported.returncode == 0, imported.stderr
+    assert "1 tables count as copied, by Debezium: public.orders" in imported.stdout
+    assert not second.state.exists()
+    first.catch_up(first.connector(shop, remote.section))
+    assert (first.ops().count("r"), first.ops().count("c")) == (100, 1)
+    assert "import" in first("offsets", "show", "shop").stdout
+
+
 def test_an_offset_of_the_state_folder_moves_in_when_the_file_names_a_store(
     shop: OwnPostgres, remote: Place, machines: tuple[Machine, Machine]
 ) -> None:
@@ -197,13 +224,14 @@ def test_a_store_that_cannot_be_reached_is_found_by_check_and_ends_a_run_in_one_
     shop: OwnPostgres, remote: Place, machines: tuple[Machine, Machine]
 ) -> None:
     first, _ = machines
-    connector = {**first.connector(shop, {**remote.section, "port": 1}), "errors": {"retry_for_s": 0}}
+    away = remote.elsewhere()
+    connector = {**first.connector(shop, away.section), "errors": {"retry_for_s": 0}}
     found = first("check", first.write(connector))
     assert found.returncode == exits.FINDINGS
-    assert f"fail  shop: cannot reach {remote.type} {remote.section['host']}:1" in found.stdout
+    assert f"fail  shop: cannot reach {away.type} {away.address}" in found.stdout
     done = first("run", first.write(connector))
     assert done.returncode == exits.RETRIES_ENDED
-    assert f"cannot reach {remote.type} {remote.section['host']}:1" in done.stderr
+    assert f"cannot reach {away.type} {away.address}" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,6 +14,7 @@ from sinks.errors import SinkError, SinkMisconfigured, SinkRefused, SinkUnavaila
 from tests.certificates import Authority
 from tests.kafka_security import passwords, tls
 from tests.kafka_servers import LocalKafka
+from tests.registry_servers import Registry
 from tests.sinks.kafka import opened
 
 pytestmark = pytest.mark.kafka
@@ -74,6 +76,13 @@ def test_a_listener_that_wants_more_is_not_called_silent(broker: Guarded, change
     assert isinstance(error, SinkUnavailable)
     assert "hangs up at once, as one does that wants TLS, or a user" in str(error)
     assert "correct sink.bootstrap_servers or sink.tls" in error.hint
+
+
+def test_a_port_of_something_else_is_told_so(registry: Registry) -> None:
+    address = urlsplit(registry.url).netloc
+    error = told(address)
+    assert str(error) == f"what answers at {address} is no Kafka broker"
+    assert error.hint.startswith("correct sink.bootstrap_servers")
 
 
 def test_tls_to_a_listener_without_it_and_a_password_to_one_that_asks_for_none(broker: Guarded) -> None:
