@@ -137,8 +137,15 @@ def drop(
 
 
 def _letters(name: str, state: Path) -> list[StoredLetter]:
-    with closing(State.open(state, create=False).dead_letters()) as dead_letters:
-        return dead_letters.of(name)
+    """Raises Refused for a name that the state has never heard."""
+    opened = State.open(state, create=False)
+    with closing(opened.dead_letters()) as dead_letters, closing(opened.offsets()) as offsets:
+        letters = dead_letters.of(name)
+        known = {*opened.connectors(), *(stored.connector for stored in offsets.all())}
+    if not letters and name not in known:
+        hint = f"these have: {', '.join(sorted(known))}; or name another" if known else "none has; name another"
+        raise Refused(f"connector {name} has never run with the state in {state}", f"{hint} state by --state")
+    return letters
 
 
 def _chosen(name: str, letters: list[StoredLetter], ids: Iterable[int]) -> list[StoredLetter]:

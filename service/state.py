@@ -178,6 +178,11 @@ class State:
             row = db.execute("select config_path from connector where name = ?", (connector,)).fetchone()
         return Path(row[0]) if row else None
 
+    def connectors(self) -> list[str]:
+        """Every connector that ran with this state."""
+        with self._reported(), closing(self._connect()) as db:
+            return [row[0] for row in db.execute("select name from connector order by name")]
+
     def config_paths(self) -> list[Path]:
         """The file of every connector that ran with this state, as it last did."""
         with self._reported(), closing(self._connect()) as db:

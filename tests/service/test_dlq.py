@@ -73,6 +73,20 @@ def letter(number: int, order: int, text: str, topic: str = ORDERS) -> DeadLette
     return DeadLetter.of(row(number, order, text, topic), "too large")
 
 
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["show", "1"], ["replay"], ["drop", "--all"]], ids=lambda given: given[0]
+)
+def test_a_name_that_the_state_does_not_know_is_refused_with_those_that_it_knows(
+    shop: Shop, arguments: list[str]
+) -> None:
+    command, *rest = arguments
+    wrong = shop.tailrace("dlq", command, "shpo", *rest)
+    assert wrong.returncode == shop.tailrace("offsets", "show", "shpo").returncode == 2
+    assert "connector shpo has never run" in wrong.stderr
+    assert "these have: shop; or name another state by --state" in wrong.stderr
+    assert "no dead letters" in shop.dlq("list")[1]
+
+
 RAW = DeadLetter("public.orders", ORDERS, None, b"7\tNaN", "0/15AB3B8/2", "public.orders.n: a decimal cannot hold NaN")
 
 
