@@ -26,6 +26,7 @@ from typing import Generic, NamedTuple
 
 import structlog
 
+from connectors.asked import hint_again
 from connectors.chunk import Chunk, Key, Progress, Read, Recent, TableId
 from connectors.copying import Contained, Copying, Limit, N, NotRead, Piece, Reader, T
 from schema.change import Value
@@ -128,11 +129,15 @@ class Snapshot(Generic[N, T]):
 
     def again(self, name: N, where: str | None) -> None:
         """On request: copy the rows that fulfil the SQL condition `where`, or all, whatever was copied before."""
+        hint = hint_again(self._connector, name.full)
         if where and not self._copying.has_key(name):
-            log.warning("snapshot: a table without a key is copied whole or not at all", table=name.full, where=where)
+            why = "a table without a key is copied whole or not at all"
+            log.warning(f"snapshot: {why}", table=name.full, where=where, hint=hint)
             return
         if where and (reason := self._copying.refusal(name, where)):
-            log.warning(f"snapshot: the server refuses the condition: {reason}", table=name.full, where=where)
+            log.warning(
+                f"snapshot: the server refuses the condition: {reason}", table=name.full, where=where, hint=hint
+            )
             return
         self.forget(name)
         self.add(name, Progress(name.id, where=where))

@@ -8,6 +8,7 @@ from typing import ClassVar
 import pymysql
 import structlog
 
+from connectors import asked
 from connectors.chunk import Progress, in_words
 from connectors.errors import SourceError
 from connectors.mysql import coordinates, preflight, reach
@@ -103,7 +104,7 @@ class MysqlSource:
                 if full in known:
                     self._snapshot.again(known[full], where)
                     continue
-                log.warning("no such table is captured; it is not copied", connector=self._connector, table=full)
+                asked.report_unknown(self._connector, full, known)
 
     def read(self, timeout_s: float) -> Batch | None:
         with self._translated():

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import psycopg
 import structlog
 
+from connectors import asked
 from connectors.chunk import Progress, in_words
 from connectors.errors import SourceError, SourceRefused, SourceUnreachable
 from connectors.postgres import pgoutput, preflight, reach
@@ -123,7 +124,7 @@ class PostgresSource:
                 if full in known:
                     self._snapshot.again(known[full], where)
                 else:
-                    log.warning("snapshot: no such table is captured", connector=self._connector, table=full)
+                    asked.report_unknown(self._connector, full, known)
 
     def ack(self, position: Position | None) -> None:
         """Postgres wants to hear from us within wal_sender_timeout; a status goes out when due or asked for."""

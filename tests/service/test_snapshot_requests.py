@@ -9,6 +9,7 @@ from schema.event import Batch
 from service.pipeline import Pipeline
 from service.state import State
 from tests.fold import read_events
+from tests.mysql_servers import MysqlDatabase
 from tests.servers import Database, Tailrace, until
 
 
@@ -65,14 +66,30 @@ def test_what_cannot_be_copied_is_said_and_the_connector_goes_on(postgres: Datab
     tailrace.catch_up(shop)
     assert "'t' names no table" in tailrace("snapshot", "shop", "t").stderr
     assert "nobody has never run" in tailrace("snapshot", "nobody", "public.t").stderr
-    for arguments in (["public.gone"], ["public.t", "--where", "no_such = 1"], ["public.log", "--where", "id = 1"]):
+    for arguments in (["public.lgo"], ["public.t", "--where", "no_such = 1"], ["public.log", "--where", "id = 1"]):
         assert tailrace("snapshot", "shop", *arguments).returncode == 0
     running = tailrace.run(shop)
     running.wait_for("no such table is captured")
     running.wait_for("the server refuses the condition: column")
     running.wait_for("copied whole or not at all")
     assert running.stop() == 0
+    for hint in ("ask again: tailrace snapshot shop public.log", "tailrace snapshot shop public.t, alone or with"):
+        assert hint in running.stderr
     assert copied(postgres) == []
+
+
+def test_what_cannot_be_copied_from_mysql_is_said_with_the_command_that_asks_again(
+    mysql: MysqlDatabase, tailrace: Tailrace
+) -> None:
+    mysql.execute("create table photos (id int primary key)")
+    shop = mysql.connector()
+    tailrace.catch_up(shop)
+    for arguments in ([f"{mysql.name}.photo"], [f"{mysql.name}.photos", "--where", "no_such = 1"]):
+        assert tailrace("snapshot", "shop", *arguments).returncode == 0
+    running = tailrace.run(shop)
+    running.wait_for(f"ask again: tailrace snapshot shop {mysql.name}.photos")
+    running.wait_for(f"tailrace snapshot shop {mysql.name}.photos, alone or with")
+    assert running.stop() == 0
 
 
 class Scripted:
