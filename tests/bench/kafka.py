@@ -32,7 +32,7 @@ RUNS: Mapping[str, Mapping[str, Any]] = {
     "kafka again": {},
     "kafka, no headers": {"context_headers": False},
 }
-"""Keys of the sink. Debezium's engine sends none of its headers here."""
+"""Keys of the sink: twice its defaults, which send the headers that Debezium's engine sends, too."""
 
 
 class EngineDelivered(NamedTuple):

@@ -115,7 +115,8 @@ def rate(
     url = f"http://127.0.0.1:{registry.server_address[1]}"
     keys = ("key.converter.schema.registry.url", "value.converter.schema.registry.url", "schema.registry.url")
     file = folder / "rate.properties"
-    file.write_text("".join(f"{name}={value}\n" for name, value in {**properties, **dict.fromkeys(keys, url)}.items()))
+    given = {**properties, **dict.fromkeys(keys, url), "header.converter.schemas.enable": "false"}
+    file.write_text("".join(f"{name}={value}\n" for name, value in given.items()))
     command = [java, "-Xmx2g", "-cp", jars, "Rate", str(file), str(events), str(limit_s)]
     command += [bootstrap] if bootstrap else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -60,7 +60,7 @@ def test_a_truncate_that_the_copy_of_a_table_without_a_key_contains_does_not_fol
         pin = copying.PostgresReader.pin
 
         def late(*arguments: Any) -> Any:
-            if not postgres.execute("select from t where v = 2"):
+            if not postgres.execute("select 1 from t where v = 2"):
                 writer.execute("truncate t")
                 writer.execute("insert into t values (2)")
                 writer.commit()
