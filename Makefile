@@ -17,7 +17,7 @@ demo: $(VENV)/demo.stamp  ## a real database, a live workload, and the proof: ma
 
 test: $(VENV)/dev.stamp  ## installs the servers that the tests need, then runs them: make test args="-k demo"
 	@.ci/servers
-	@$(BIN)/python -m pytest $(args)
+	@.ci/test $(BIN)/python $(args)
 
 test-compiled: $(COMPILED)/stamp  ## the tests that touch the hot path, over the compiled build
 	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest -p no:cacheprovider -k '$(ONE_OF_EACH)' $(args) tests/schema tests/connectors \
