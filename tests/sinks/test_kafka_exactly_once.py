@@ -239,7 +239,10 @@ class Load:
         """How many changes were delivered."""
         self._ending = True
         self._thread.join()
-        with suppress(SinkError), joined(self._kafka, **self._keys) as pair:
+        return int(until(self._stored, "brokers that came back have freed the place of a runner before"))
+
+    def _stored(self) -> int:
+        with suppress(SinkError, OffsetError), joined(self._kafka, **self._keys) as pair:
             return pair.stored() + 1
         return 0
 
